@@ -1,0 +1,2 @@
+#![cfg_attr(target_arch = "bpf", no_std)]
+//! To be written.
