@@ -1,2 +1,50 @@
-#![cfg_attr(target_arch = "bpf", no_std)]
-//! To be written.
+//! The vocabulary that the agent and its kernel programs share, and the packet verdict.
+//!
+//! Records that lie in kernel maps are `repr(C)` with explicit padding and private fields; their sizes are asserted
+//! beside them. [`verdict`] is the whole packet policy; the kernel programs, `explain`, `replay` and the tests call
+//! the same function over different [`Tables`].
+#![cfg_attr(not(any(test, feature = "user")), no_std)]
+
+mod address;
+mod budget;
+mod drops;
+mod event;
+mod flow;
+mod mode;
+mod node;
+mod packet;
+mod port;
+mod reason;
+mod record;
+mod session;
+mod tables;
+mod verdict;
+
+pub use address::{Address, Network};
+pub use budget::Budget;
+pub use drops::Drops;
+pub use event::Event;
+pub use flow::{Flow, FlowKey, SocketCookie};
+pub use mode::Mode;
+pub use node::{Node, Penalty};
+pub use packet::{Content, EXTENSION_HEADERS, Frame, Layer, Packet, Protocol, Segment};
+pub use port::{Port, PortClass, Ports};
+pub use reason::{Action, Reason};
+pub use session::{Session, SessionId, SessionState};
+pub use tables::Tables;
+pub use verdict::{Verdict, verdict};
+
+/// The version of the maps' shapes and of what the records in them mean.
+///
+/// Maps are pinned below a directory of this number. A record may grow into its reserved bytes without a change
+/// here; anything that an agent of the same number would misread needs the next one.
+pub const ABI_VERSION: u32 = 1;
+
+/// Coarse monotonic time (`CLOCK_MONOTONIC_COARSE`) in nanoseconds.
+pub type Nanoseconds = u64;
+
+/// The time that never comes.
+pub const NEVER: Nanoseconds = u64::MAX;
+
+/// The longest JSON text that a record of `DETAILS` holds, in bytes.
+pub const DETAILS_CAPACITY: usize = 2048 - size_of::<u32>();

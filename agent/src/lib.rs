@@ -1,1 +1,12 @@
-//! To be written.
+//! The node's agent as a library: `main` runs its command line, the tests its parts.
+
+pub mod audit;
+pub mod cli;
+mod clock;
+pub mod config;
+mod connections;
+pub mod daemon;
+pub mod datapath;
+pub mod interfaces;
+mod login;
+pub mod session;

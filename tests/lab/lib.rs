@@ -1,1 +1,38 @@
-//! The lab.
+//! The lab: a node with a real sshd and a real agent, and the hosts around it, in namespaces that vanish with the
+//! process that made them.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `lab` | a lab: its namespaces, its files, its end |
+//! | `place` | where a thing happens: on the node or on a host around it |
+//! | `process` | a process there |
+//! | `network` | who is wired to the node, and by which addresses |
+//! | `ca` | a certificate authority and what it issues |
+//! | `sshd` | a real sshd on the node |
+//! | `ssh` | a login from some place, short or long |
+//! | `agent` | a real agent on the node |
+//! | `capture` | packets seen on a wire |
+//! | `eventually` | waiting for a condition |
+
+mod agent;
+mod ca;
+mod capture;
+mod eventually;
+#[expect(clippy::module_inception, reason = "the crate is named after the noun of this file")]
+mod lab;
+mod network;
+mod place;
+mod process;
+mod ssh;
+mod sshd;
+
+pub use agent::{Agent, AgentSetup};
+pub use ca::{Ca, Identity, Order};
+pub use capture::Capture;
+pub use eventually::{eventually, within};
+pub use lab::Lab;
+pub use network::{ALICE, ELSEWHERE, INSIDE, NODE_V4, NODE_V6, Wire};
+pub use place::Place;
+pub use process::Process;
+pub use ssh::{Login, Session};
+pub use sshd::{Sshd, SshdSetup};

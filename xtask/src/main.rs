@@ -1,2 +1,58 @@
-//! p
-fn main(){}
+//! The project's tasks: `cargo xtask <task>`.
+
+/// The story, played in namespaces of its own.
+mod demo;
+/// Format, clippy for host and kernel, licences, advisories and sources.
+mod lint;
+/// What the tasks need of the machine, found by looking and installed where it is missing.
+mod setup;
+/// Every test there is, summed up in one line.
+mod test;
+
+/// Debian's packages.
+mod apt;
+/// Cargo, as it was called to run the tasks.
+mod cargo;
+/// A step that may take its time, and how it is shown.
+mod step;
+/// Finds what can build the kernel programs; the agent's build script uses the same file.
+#[path = "../../agent/build/toolchain.rs"]
+#[expect(dead_code, unreachable_pub, reason = "the build script uses the rest, and `pub` is what fits both")]
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing for the other tasks; they call this themselves
+    Setup,
+    /// Run every test (needs root: namespaces, sshd, kernel programs)
+    Test(test::Options),
+    /// Play the story: login, theft, cut, expiry, a dead agent (needs root)
+    Demo(demo::Options),
+    /// Check format, lints, licences, advisories and sources
+    Lint,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Setup => setup::run(setup::Needs::Everything).map(|()| ExitCode::SUCCESS),
+        Task::Test(options) => test::run(&options),
+        Task::Demo(options) => demo::run(&options),
+        Task::Lint => lint::run(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,183 @@
+//! The maps, and the verdict's questions answered from them.
+#![expect(unsafe_code, reason = "map lookups return references into kernel memory")]
+
+use agent_ebpf::{
+    Address, Budget, Drops, Event, Flow, FlowKey, Frame, Nanoseconds, Node, Packet, Penalty, Port, PortClass,
+    Ports, Reason, Session, SessionId, SocketCookie, Tables, Verdict,
+};
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf};
+use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
+use aya_ebpf::macros::btf_map;
+use aya_log_ebpf::debug;
+
+use crate::frame::Context;
+
+/// Most nodes have few sessions, so the tables take memory by the entry; their bound is set when they are made.
+const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
+const SESSIONS_BOUND: usize = 1 << 17;
+const FLOWS_BOUND: usize = 1 << 18;
+const DETAILS_SIZE: usize = agent_ebpf::DETAILS_CAPACITY + size_of::<u32>();
+
+#[btf_map]
+static NODE: Array<Node, 1> = Array::new();
+#[btf_map]
+static PORTS: Array<Ports, 1> = Array::new();
+#[btf_map]
+static LOCAL: HashMap<Address, u8, 65536, ON_DEMAND> = HashMap::new();
+#[btf_map]
+static FLOWS: HashMap<FlowKey, Flow, FLOWS_BOUND, ON_DEMAND> = HashMap::new();
+#[btf_map]
+static SOCKETS: HashMap<SocketCookie, FlowKey, FLOWS_BOUND, ON_DEMAND> = HashMap::new();
+#[btf_map]
+static SESSIONS: HashMap<SessionId, Session, SESSIONS_BOUND, ON_DEMAND> = HashMap::new();
+/// Written and read by the agent alone; declared here so that it is made with the others.
+#[btf_map]
+static DETAILS: HashMap<SessionId, [u8; DETAILS_SIZE], SESSIONS_BOUND, ON_DEMAND> = HashMap::new();
+#[btf_map]
+static DROPS: HashMap<SessionId, Drops, SESSIONS_BOUND, ON_DEMAND> = HashMap::new();
+#[btf_map]
+static NEVER_DROP: LpmTrie<[u8; 16], u8, 4096> = LpmTrie::new();
+#[btf_map]
+static PENALTIES: HashMap<Address, Penalty, 16384, ON_DEMAND> = HashMap::new();
+#[btf_map]
+static COUNTERS: PerCpuArray<u64, { 2 * Reason::ROOM as usize }> = PerCpuArray::new();
+#[btf_map]
+static EVENTS: RingBuf<Event, { 1 << 18 }> = RingBuf::new();
+#[btf_map]
+static EVENT_BUDGET: PerCpuArray<Budget, 1> = PerCpuArray::new();
+
+/// The maps of this node.
+pub struct Maps;
+
+impl Tables for Maps {
+    #[inline(always)]
+    fn now(&self) -> Nanoseconds {
+        // SAFETY: reads a clock.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn node(&self) -> Option<&Node> {
+        NODE.get(0)
+    }
+
+    #[inline(always)]
+    fn port_class(&self, port: Port) -> PortClass {
+        PORTS.get(0).map_or(PortClass::NONE, |ports| ports.class(port))
+    }
+
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey) -> Option<&Flow> {
+        // SAFETY: the entry stays readable for the program's run. If the agent replaces or removes it meanwhile, this
+        // packet may be judged by the entry that takes its place; the next one is not.
+        unsafe { FLOWS.get(key) }
+    }
+
+    #[inline(always)]
+    fn session(&self, id: SessionId) -> Option<&Session> {
+        // SAFETY: as for flows.
+        unsafe { SESSIONS.get(id) }
+    }
+
+    #[inline(always)]
+    fn is_local(&self, address: Address) -> bool {
+        LOCAL.get_ptr(address).is_some()
+    }
+
+    #[inline(always)]
+    fn penalty(&self, neighbourhood: Address) -> Option<&Penalty> {
+        // SAFETY: as for flows.
+        unsafe { PENALTIES.get(neighbourhood) }
+    }
+
+    #[inline(always)]
+    fn is_never_dropped(&self, address: Address) -> bool {
+        NEVER_DROP.get(&Key::new(128, address.octets())).is_some()
+    }
+}
+
+impl Maps {
+    /// Adds a packet to the counters of its reason and of the reason that was overruled.
+    #[inline(always)]
+    pub fn count(&self, verdict: &Verdict) {
+        increment(verdict.reason.counter());
+        if let Some(reason) = verdict.overruled {
+            increment(reason.overruled_counter());
+        }
+    }
+
+    /// Remembers a drop, or one that was overruled, with its session and tells the agent.
+    ///
+    /// A session's first always gets its event; of the others as many as the budget allows.
+    #[inline(always)]
+    pub fn report<C: Context, F: Frame>(&self, context: &C, packet: &Packet<'_, F>, verdict: &Verdict) {
+        let now = self.now();
+        let first = Self::remember(verdict, now);
+        debug!(
+            context,
+            "reason {} session {:x} from {:i}",
+            verdict.reason as u8,
+            verdict.session.number(),
+            packet.source().octets()
+        );
+        if first || within_budget(now) {
+            let event = Event::new(now, packet, verdict, context.interface());
+            // A full ring loses the event; the counters do not.
+            let _lost = EVENTS.output(event, 0);
+        }
+    }
+
+    /// Removes the flow of a socket that has closed. A flow that another socket has taken over stays.
+    #[inline(always)]
+    pub fn forget_socket(&self, cookie: SocketCookie) {
+        // SAFETY: the key is copied before anything is removed.
+        let Some(key) = (unsafe { SOCKETS.get(cookie) }).copied() else { return };
+        if self.flow(&key).is_some_and(|flow| flow.cookie() == cookie) {
+            let _gone = FLOWS.remove(key);
+        }
+        let _gone = SOCKETS.remove(cookie);
+    }
+
+    /// Counts in the session's record; true if it is the first of its kind.
+    #[inline(always)]
+    fn remember(verdict: &Verdict, now: Nanoseconds) -> bool {
+        let Some(drops) = DROPS.get_ptr_mut(verdict.session) else { return false };
+        // SAFETY: the verifier knows the entry's size; the agent only reads it.
+        let first = unsafe { (*drops).last().is_none() };
+        // SAFETY: the offset lies inside the record.
+        let count = unsafe { drops.byte_add(Drops::count_at(verdict.overruled.is_some())) };
+        add_one(count.cast());
+        // SAFETY: as above; whole words are written, and either of two racing times will do.
+        unsafe { (*drops).seen(now) };
+        first
+    }
+}
+
+#[inline(always)]
+fn increment(counter: u32) {
+    if let Some(count) = COUNTERS.get_ptr_mut(counter) {
+        // SAFETY: this CPU's own slot, and programs of one hook do not nest. XDP and TC may meet on one CPU only in
+        // turn, both in soft interrupt.
+        unsafe { *count += 1 };
+    }
+}
+
+#[inline(always)]
+fn within_budget(now: Nanoseconds) -> bool {
+    // SAFETY: this CPU's own slot, as above.
+    EVENT_BUDGET.get_ptr_mut(0).is_some_and(|budget| unsafe { (*budget).take(now) })
+}
+
+/// Adds one where other CPUs may add too; the target has no `AtomicU64::fetch_add`.
+#[inline(always)]
+fn add_one(count: *mut u64) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: an atomic addition to a word of a map entry that was just looked up.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({count} + 0) += {one}", count = in(reg) count, one = in(reg) 1u64)
+    };
+    #[cfg(not(target_arch = "bpf"))]
+    let _ = count;
+}

@@ -1,0 +1,300 @@
+//! Finds addresses and ports in a frame: Ethernet, VLAN tags, IPv4, IPv6 with extension headers, TCP and UDP.
+//!
+//! What each odd packet counts as is decided here, once:
+//!
+//! - Broken IP headers (wrong version, too short, a total length below the header's) are [`Content::NotIp`]: the
+//!   stack drops them itself. So is anything behind a third VLAN tag.
+//! - What lies behind the length that the IP header claims is padding and is not read. A claimed length of 0 means
+//!   "to the end of the frame": the kernel's own large receive offload (BIG TCP) makes such packets.
+//! - Fragments other than the first carry no ports and are [`Content::Fragment`].
+//! - A first fragment or whole packet of TCP or UDP without readable ports is [`Content::Malformed`], and so is a
+//!   chain of IPv6 extension headers that is cut off or longer than [`EXTENSION_HEADERS`].
+
+use crate::{Address, Port};
+
+/// How many IPv6 extension headers a packet may carry.
+pub const EXTENSION_HEADERS: usize = 8;
+
+/// How many VLAN tags (802.1Q, 802.1ad) a frame may carry.
+const VLAN_TAGS: usize = 2;
+
+/// Read access to the bytes of a frame.
+pub trait Frame {
+    /// The `N` bytes from offset `at`, at least two; `None` if the frame ends before.
+    fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
+
+    /// The same offset, with the way forgotten that led to it. The kernel's verifier follows each combination of
+    /// headers separately through all that comes after, unless it can no longer tell them apart.
+    #[inline(always)]
+    fn forget(&self, offset: u16) -> u16 {
+        offset
+    }
+}
+
+impl Frame for [u8] {
+    fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.get(at..)?.first_chunk().copied()
+    }
+}
+
+/// What a device's frames begin with.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Layer {
+    /// An Ethernet header.
+    Ethernet,
+    /// The IP header: WireGuard, tun and other devices without link-layer addresses.
+    Ip,
+}
+
+/// A transport protocol with ports, by its IP protocol number.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Protocol {
+    /// TCP.
+    Tcp = 6,
+    /// UDP.
+    Udp = 17,
+}
+
+/// The beginning of a TCP segment or a UDP datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// Which of the two.
+    pub protocol: Protocol,
+    /// The sender's port.
+    pub source: Port,
+    /// The receiver's port.
+    pub destination: Port,
+    at: usize,
+}
+
+/// What a packet carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Content {
+    /// No IP that the stack would take.
+    NotIp,
+    /// The continuation of a packet whose first fragment was judged.
+    Fragment,
+    /// A protocol without ports.
+    Portless,
+    /// TCP or UDP whose ports cannot be read, or too long a chain of extension headers.
+    Malformed,
+    /// TCP or UDP.
+    Segment(Segment),
+}
+
+/// A frame with its headers found. Addresses are read when asked for, since most packets are passed before.
+pub struct Packet<'f, F: Frame + ?Sized> {
+    frame: &'f F,
+    addresses: Addresses,
+    /// The offset behind the last byte that the IP header claims.
+    end: usize,
+    content: Content,
+}
+
+/// Where the addresses stand.
+#[derive(Clone, Copy)]
+enum Addresses {
+    None,
+    V4 { at: usize },
+    V6 { at: usize },
+}
+
+impl<'f, F: Frame + ?Sized> Packet<'f, F> {
+    /// Finds the headers of a frame.
+    #[inline(always)]
+    pub fn parse(frame: &'f F, layer: Layer) -> Self {
+        let packet = match layer {
+            Layer::Ethernet => Self::ethernet(frame),
+            Layer::Ip => Self::bare(frame),
+        };
+        packet.unwrap_or(Self { frame, addresses: Addresses::None, end: 0, content: Content::NotIp })
+    }
+
+    /// What it carries.
+    #[inline(always)]
+    pub fn content(&self) -> Content {
+        self.content
+    }
+
+    /// The sender's address; unspecified if the packet is not IP.
+    #[inline(always)]
+    pub fn source(&self) -> Address {
+        self.address(0)
+    }
+
+    /// The receiver's address; unspecified if the packet is not IP.
+    #[inline(always)]
+    pub fn destination(&self) -> Address {
+        self.address(1)
+    }
+
+    /// Whether it asks to join an existing multipath TCP connection: a SYN with the option `MP_JOIN` (RFC 8684, 3.2).
+    #[inline(always)]
+    pub fn joins_multipath(&self, segment: &Segment) -> bool {
+        const HEADER: usize = 20;
+        const SYN: u8 = 0x02;
+        const ACK: u8 = 0x10;
+        const END: u8 = 0;
+        const PADDING: u8 = 1;
+        const MPTCP: u8 = 30;
+        const MP_JOIN: u8 = 1;
+
+        let Some([offset, flags]) = self.read(segment.at + 12) else { return false };
+        if flags & (SYN | ACK) != SYN {
+            return false;
+        }
+        let options = usize::from(offset >> 4) * 4;
+        let mut option = HEADER;
+        // The shortest MP_JOIN takes more than three bytes.
+        while option + 3 <= options {
+            let Some([kind, length, subtype]) = self.read(segment.at + option) else { return false };
+            option += match (kind, length) {
+                (END, _) => return false,
+                (PADDING, _) => 1,
+                (_, 0 | 1) => return false,
+                (MPTCP, _) if subtype >> 4 == MP_JOIN => return true,
+                (_, length) => usize::from(length),
+            };
+        }
+        false
+    }
+
+    #[inline(always)]
+    fn ethernet(frame: &'f F) -> Option<Self> {
+        let mut ethertype: [u8; 2] = frame.read(12)?;
+        let mut at = 14;
+        for _ in 0..VLAN_TAGS {
+            if !matches!(ethertype, [0x81, 0x00] | [0x88, 0xa8]) {
+                break;
+            }
+            ethertype = frame.read(at + 2)?;
+            at += 4;
+        }
+        let at = usize::from(frame.forget(at as u16));
+        match ethertype {
+            [0x08, 0x00] => Self::ipv4(frame, at),
+            [0x86, 0xdd] => Self::ipv6(frame, at),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn bare(frame: &'f F) -> Option<Self> {
+        let [version, _] = frame.read(0)?;
+        match version >> 4 {
+            4 => Self::ipv4(frame, 0),
+            6 => Self::ipv6(frame, 0),
+            _ => None,
+        }
+    }
+
+    /// RFC 791, 3.1.
+    #[inline(always)]
+    fn ipv4(frame: &'f F, at: usize) -> Option<Self> {
+        let header: [u8; 10] = frame.read(at)?;
+        let _rest_is_there: [u8; 10] = frame.read(at + 10)?;
+        let length = usize::from(header[0] & 0x0f) * 4;
+        let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        if header[0] >> 4 != 4 || length < 20 || (total != 0 && total < length) {
+            return None;
+        }
+        let end = claimed_end(at, total);
+        let fragment = u16::from_be_bytes([header[6] & 0x1f, header[7]]);
+        let content = match header[9] {
+            _ if fragment != 0 => Content::Fragment,
+            6 => segment(frame, Protocol::Tcp, at + length, end),
+            17 => segment(frame, Protocol::Udp, at + length, end),
+            _ => Content::Portless,
+        };
+        Some(Self { frame, addresses: Addresses::V4 { at: at + 12 }, end, content })
+    }
+
+    /// RFC 8200, 3 and 4.
+    #[inline(always)]
+    fn ipv6(frame: &'f F, at: usize) -> Option<Self> {
+        let header: [u8; 8] = frame.read(at)?;
+        let _rest_is_there: [u8; 32] = frame.read(at + 8)?;
+        if header[0] >> 4 != 6 {
+            return None;
+        }
+        let payload = usize::from(u16::from_be_bytes([header[4], header[5]]));
+        let end = claimed_end(at + 40, payload);
+        let content = ipv6_content(frame, header[6], at + 40, end);
+        Some(Self { frame, addresses: Addresses::V6 { at: at + 8 }, end, content })
+    }
+
+    #[inline(always)]
+    fn address(&self, index: usize) -> Address {
+        let address = match self.addresses {
+            Addresses::None => None,
+            Addresses::V4 { at } => self.frame.read(at + index * 4).map(Address::v4),
+            Addresses::V6 { at } => self.frame.read(at + index * 16).map(Address::new),
+        };
+        address.unwrap_or(Address::new([0; 16]))
+    }
+
+    #[inline(always)]
+    fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        read_before(self.frame, at, self.end)
+    }
+}
+
+/// The offset behind `length` bytes from `start`; of no length, behind everything.
+#[inline(always)]
+fn claimed_end(start: usize, length: usize) -> usize {
+    if length == 0 { usize::MAX } else { start + length }
+}
+
+#[inline(always)]
+fn read_before<F: Frame + ?Sized, const N: usize>(frame: &F, at: usize, end: usize) -> Option<[u8; N]> {
+    if at + N > end {
+        return None;
+    }
+    frame.read(at)
+}
+
+/// Walks the chain of extension headers to what the packet carries.
+#[inline(always)]
+fn ipv6_content<F: Frame + ?Sized>(frame: &F, next: u8, at: usize, end: usize) -> Content {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const FRAGMENT: u8 = 44;
+    const AUTHENTICATION: u8 = 51;
+    const DESTINATION: u8 = 60;
+
+    let (mut next, mut at) = (next, at);
+    for _ in 0..=EXTENSION_HEADERS {
+        match next {
+            6 => return segment(frame, Protocol::Tcp, at, end),
+            17 => return segment(frame, Protocol::Udp, at, end),
+            HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION => {}
+            _ => return Content::Portless,
+        }
+        let Some([following, length, high, low]) = read_before(frame, at, end) else {
+            return Content::Malformed;
+        };
+        at += match next {
+            // Offset in the upper 13 bits; the rest are flags.
+            FRAGMENT if u16::from_be_bytes([high, low]) >> 3 != 0 => return Content::Fragment,
+            FRAGMENT => 8,
+            AUTHENTICATION => (usize::from(length) + 2) * 4,
+            _ => (usize::from(length) + 1) * 8,
+        };
+        next = following;
+    }
+    Content::Malformed
+}
+
+#[inline(always)]
+fn segment<F: Frame + ?Sized>(frame: &F, protocol: Protocol, at: usize, end: usize) -> Content {
+    match read_before(frame, at, end) {
+        Some([a, b, c, d]) => Content::Segment(Segment {
+            protocol,
+            source: Port::from_octets([a, b]),
+            destination: Port::from_octets([c, d]),
+            at: usize::from(frame.forget(at as u16)),
+        }),
+        None => Content::Malformed,
+    }
+}

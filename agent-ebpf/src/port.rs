@@ -1,0 +1,89 @@
+//! Ports, and which of them are protected.
+
+/// A TCP or UDP port in network order.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port([u8; 2]);
+
+const _: () = assert!(size_of::<Port>() == 2);
+
+impl Port {
+    /// The port of these two octets as they stand in a packet.
+    #[inline(always)]
+    pub const fn from_octets(octets: [u8; 2]) -> Self {
+        Self(octets)
+    }
+
+    /// The two octets as they stand in a packet.
+    #[inline(always)]
+    pub const fn octets(self) -> [u8; 2] {
+        self.0
+    }
+
+    /// The port with this number.
+    pub const fn new(number: u16) -> Self {
+        Self(number.to_be_bytes())
+    }
+
+    /// Its number.
+    #[inline(always)]
+    pub const fn number(self) -> u16 {
+        u16::from_be_bytes(self.0)
+    }
+}
+
+impl core::fmt::Debug for Port {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Display::fmt(&self.number(), f)
+    }
+}
+
+/// What a port is to the datapath: a set of roles, one bit each.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct PortClass(u8);
+
+impl PortClass {
+    /// Not ours.
+    pub const NONE: Self = Self(0);
+    /// sshd listens here on TCP.
+    pub const TCP_LOGIN: Self = Self(1);
+
+    /// Whether the port has all roles of `other`.
+    #[inline(always)]
+    pub const fn is(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// The classes of all ports, one byte a port: the one entry of the map `PORTS`.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Ports([PortClass; 1 << 16]);
+
+const _: () = assert!(size_of::<Ports>() == 1 << 16);
+
+impl Ports {
+    /// No port is ours.
+    pub const fn none() -> Self {
+        Self([PortClass::NONE; 1 << 16])
+    }
+
+    /// The class of a port.
+    #[inline(always)]
+    pub const fn class(&self, port: Port) -> PortClass {
+        self.0[port.number() as usize]
+    }
+
+    /// Gives a port a class.
+    pub const fn set(&mut self, port: Port, class: PortClass) {
+        self.0[port.number() as usize] = class;
+    }
+}
+
+impl core::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let ours = self.0.iter().enumerate().filter(|(_, class)| **class != PortClass::NONE);
+        f.debug_map().entries(ours).finish()
+    }
+}

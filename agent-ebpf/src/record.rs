@@ -1,0 +1,28 @@
+//! Lets user space read and write the shared records as map keys and values.
+#![cfg(feature = "user")]
+#![expect(unsafe_code, reason = "plain-old-data impls are unsafe to promise")]
+
+use crate::{Address, Budget, Drops, Event, Flow, FlowKey, Node, Penalty, Ports, Session, SessionId};
+
+macro_rules! plain_old_data {
+    ($($record:ty),+ $(,)?) => {
+        $(
+            // SAFETY: the type is `repr(C)` or `repr(transparent)`, consists of integers and arrays of them only, so
+            // every bit pattern is valid, and its size assertion counts the explicit padding, so no byte of it is
+            // uninitialised.
+            unsafe impl aya::Pod for $record {}
+        )+
+    };
+}
+
+plain_old_data!(Address, Budget, Drops, Event, Flow, FlowKey, Node, Penalty, Ports, Session, SessionId);
+
+impl Event {
+    /// The event in a record of the ring buffer; `None` if the record has another size.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; size_of::<Self>()] = bytes.try_into().ok()?;
+        // SAFETY: as many bytes as the record has, of which every pattern is valid (see above); read without asking
+        // for alignment.
+        Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
+    }
+}

@@ -1,0 +1,200 @@
+//! The shape of an audit event: one JSON object a decision.
+
+use pinning::{LoginReason, Mode};
+use serde::{Deserialize, Serialize};
+
+/// One decision, as it is written to the journal, the file and `events`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, RFC 3339 in UTC with milliseconds.
+    pub time: String,
+    /// The node's host name.
+    pub node: String,
+    /// The mode in force.
+    pub mode: Mode,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+    /// Whom it concerns; absent for events of the node itself.
+    #[serde(flatten)]
+    pub subject: Subject,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum What {
+    /// The agent is ready.
+    AgentStarted {
+        /// What it found: `fresh`, `same-version`, …
+        takeover: String,
+        /// Sessions that it knows.
+        sessions: usize,
+    },
+    /// The agent ends; the kernel goes on enforcing.
+    AgentStopped,
+    /// A login was let in.
+    LoginAllowed {
+        /// `allowed`, or why it would have been denied in enforce mode.
+        reason: LoginReason,
+    },
+    /// A login was denied, or would have been in enforce mode.
+    LoginDenied {
+        /// Why.
+        reason: LoginReason,
+        /// At which step: `principals` (before the key is proven) or `session`.
+        step: Step,
+        /// True in audit mode: it was let in all the same.
+        overruled: bool,
+    },
+    /// More denials of one source than are reported one by one.
+    DenialsSuppressed {
+        /// How many since the last report.
+        count: u64,
+    },
+    /// A session is in the kernel's maps.
+    SessionOpened {
+        /// The session's id.
+        session: String,
+    },
+    /// A session's traffic was ended.
+    SessionCut {
+        /// The session's id.
+        session: String,
+        /// Why: `lock`, `expired`, `command`, `new_address`.
+        cause: CutCause,
+        /// Sockets that were closed.
+        sockets: usize,
+    },
+    /// A session's last process or socket is gone.
+    SessionClosed {
+        /// The session's id.
+        session: String,
+        /// Packets that were dropped of it.
+        dropped: u64,
+    },
+    /// Packets of a session, or of no session, were dropped.
+    PacketsDropped {
+        /// The session's id, if they belong to one.
+        session: Option<String>,
+        /// The packet reason.
+        reason: String,
+        /// How many since the last report; 1 for the first.
+        count: u64,
+        /// True in audit mode: they were passed all the same.
+        overruled: bool,
+    },
+    /// A connection to a login port without a session was ended.
+    ConnectionCut {
+        /// Why.
+        cause: String,
+    },
+    /// A source is kept out for a while.
+    Penalised {
+        /// For how many seconds.
+        seconds: u64,
+    },
+    /// A lock was set.
+    Locked {
+        /// Its id.
+        lock: String,
+        /// Whom it locks, in words.
+        target: String,
+        /// Why, as the administrator said.
+        comment: String,
+    },
+    /// A lock was taken away or ran out.
+    Unlocked {
+        /// Its id.
+        lock: String,
+    },
+    /// The mode changed.
+    ModeChanged {
+        /// From.
+        from: Mode,
+        /// To.
+        to: Mode,
+        /// How: `command`, `configuration`, `confirmation ran out`.
+        by: String,
+    },
+    /// A configuration came into force.
+    Reloaded {
+        /// Its hash.
+        hash: String,
+    },
+    /// A configuration was refused; the old one stays in force.
+    ReloadFailed {
+        /// Why.
+        error: String,
+    },
+    /// A program was attached to an interface.
+    Attached {
+        /// The interface.
+        interface: String,
+        /// How: `xdp`, `xdp-generic`, `tcx`, `clsact`.
+        method: String,
+    },
+    /// An attachment is gone or could not be made.
+    AttachmentLost {
+        /// The interface.
+        interface: String,
+        /// What is known of the cause.
+        error: String,
+    },
+}
+
+/// The step of a login at which it was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// AuthorizedPrincipalsCommand: the key is not proven.
+    Principals,
+    /// PAM open_session: the key is proven.
+    Session,
+}
+
+/// Why a session was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CutCause {
+    /// A lock matches it.
+    Lock,
+    /// Its certificate ended.
+    Expired,
+    /// `cotter-agent cut`.
+    Command,
+    /// Its user logged in from elsewhere.
+    NewAddress,
+}
+
+/// Whom an event concerns, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// The cluster whose CA signed the certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The certificate's key id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The account on the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+    /// The certificate's serial number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<u64>,
+    /// The CA key's SHA-256 fingerprint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// The local roles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+    /// The pinned networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pinned: Vec<String>,
+    /// The observed address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed: Option<String>,
+    /// How it was observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_how: Option<String>,
+}

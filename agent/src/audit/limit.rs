@@ -1,0 +1,77 @@
+//! At most so many denials a source and minute are reported one by one; the rest are counted.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// Denials of one source that are reported one by one within a window.
+const REPORTED: u64 = 5;
+/// The window.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Most sources that are told apart; beyond, they share one budget.
+const MAX_SOURCES: usize = 4096;
+
+/// Counts denials by source, bounded in memory whatever strangers do.
+#[derive(Debug, Default)]
+pub struct DenialLimit {
+    sources: HashMap<Option<IpAddr>, Window>,
+}
+
+#[derive(Debug)]
+struct Window {
+    began: Instant,
+    seen: u64,
+}
+
+impl DenialLimit {
+    /// Counts one denial; true if it is to be reported by itself.
+    pub fn admit(&mut self, source: Option<IpAddr>, now: Instant) -> bool {
+        let known = self.sources.contains_key(&source);
+        let key = if known || self.sources.len() < MAX_SOURCES { source } else { None };
+        let window = self.sources.entry(key).or_insert(Window { began: now, seen: 0 });
+        window.seen += 1;
+        window.seen <= REPORTED
+    }
+
+    /// Ends the windows that are over: each source with how many of its denials went unreported, if any did.
+    pub fn summaries(&mut self, now: Instant) -> Vec<(Option<IpAddr>, u64)> {
+        let mut unreported = Vec::new();
+        self.sources.retain(|source, window| {
+            let over = now.duration_since(window.began) >= WINDOW;
+            if over && window.seen > REPORTED {
+                unreported.push((*source, window.seen - REPORTED));
+            }
+            !over
+        });
+        unreported
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn address(last: u32) -> Option<IpAddr> {
+        Some(IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + last)))
+    }
+
+    #[test]
+    fn five_denials_a_minute_are_reported_and_the_rest_is_counted() {
+        let (mut limit, start) = (DenialLimit::default(), Instant::now());
+        let reported = (0..12).filter(|_| limit.admit(address(1), start)).count();
+        assert_eq!(reported, 5);
+        assert!(limit.summaries(start).is_empty());
+        assert_eq!(limit.summaries(start + WINDOW), [(address(1), 7)]);
+        assert!(limit.admit(address(1), start + WINDOW));
+    }
+
+    #[test]
+    fn strangers_cannot_make_it_remember_without_bound() {
+        let (mut limit, start) = (DenialLimit::default(), Instant::now());
+        for last in 0..100_000 {
+            limit.admit(address(last), start);
+        }
+        assert!(limit.sources.len() <= MAX_SOURCES + 1);
+    }
+}

@@ -1,0 +1,33 @@
+//! `config check`: whether the configuration would be accepted, and what in it has no effect.
+
+use super::exit::Failure;
+use super::{Common, Exit, output};
+use crate::config;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Load everything, report the first error with file, line and column
+    Check,
+}
+
+pub(super) fn config(common: &Common, options: &Options) -> Result<Exit, Failure> {
+    let Command::Check = options.command;
+    let config = config::load(&common.config).map_err(Failure::usage)?;
+    if common.json {
+        let files: Vec<_> = config.files.iter().map(|file| file.display().to_string()).collect();
+        output::json(&serde_json::json!({ "hash": config.hash, "files": files, "no_effect": config.unused }));
+        return Ok(Exit::Done);
+    }
+    for field in &config.unused {
+        output::line(&format!("{field}"));
+    }
+    let (clusters, roles) = (config.policy.clusters().len(), config.policy.roles().count());
+    output::line(&format!("ok: {clusters} clusters, {roles} roles, {} files, {}", config.files.len(), config.hash));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,55 @@
+//! `events`: the latest decisions, and those to come.
+
+use super::exit::Failure;
+use super::{Common, Exit, client, output};
+use crate::audit::Event;
+use crate::daemon::call::{Answer, Call};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Go on with new events until interrupted
+    #[arg(long, short)]
+    follow: bool,
+}
+
+pub(super) fn events(common: &Common, options: &Options) -> Result<Exit, Failure> {
+    let mut answers = client::open(common, &Call::Events { follow: options.follow })?;
+    if options.follow {
+        answers.wait_forever()?;
+    }
+    while let Some(answer) = answers.next()? {
+        match answer {
+            Answer::Event(event) if common.json => output::json_line(&event),
+            Answer::Event(event) => output::line(&sentence(&event)),
+            Answer::Refused { why } => return Err(Failure::unavailable(why)),
+            other => return Err(super::cut::unexpected(&other)),
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// One event on one line: when, what, who, from where.
+fn sentence(event: &Event) -> String {
+    let what = serde_json::to_value(&event.what).unwrap_or_default();
+    let name = what.get("event").and_then(|name| name.as_str()).unwrap_or("event").replace('_', " ");
+    let mut line = format!("{}  {name}", event.time);
+    for (key, value) in what.as_object().into_iter().flatten().filter(|(key, _)| *key != "event") {
+        let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        if !value.is_null() && shown != "false" {
+            line.push_str(&format!("  {key}={shown}"));
+        }
+    }
+    let subject = &event.subject;
+    if let (Some(cluster), Some(user)) = (&subject.cluster, &subject.user) {
+        line.push_str(&format!("  user={cluster}/{user}"));
+    }
+    for (key, value) in [("login", &subject.login), ("from", &subject.observed)] {
+        if let Some(value) = value {
+            line.push_str(&format!("  {key}={value}"));
+        }
+    }
+    if !subject.pinned.is_empty() {
+        line.push_str(&format!("  pinned={}", subject.pinned.join(",")));
+    }
+    line
+}

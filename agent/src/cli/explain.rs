@@ -1,0 +1,162 @@
+//! `explain`: what the loaded program says of a packet, and why.
+
+use super::exit::Failure;
+use super::{Common, Exit, output};
+use crate::config::Places;
+use crate::datapath::{Judge, Judgement, Tables};
+use agent_ebpf::{Action, FlowKey, Layer, Reason};
+use serde::Serialize;
+use std::net::{IpAddr, SocketAddr};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Where the packet comes from
+    #[arg(long, value_name = "IP:PORT")]
+    from: SocketAddr,
+    /// Where it goes
+    #[arg(long, value_name = "IP:PORT")]
+    to: SocketAddr,
+    /// Its protocol
+    #[arg(long, value_enum, default_value_t = Protocol::Tcp)]
+    proto: Protocol,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Protocol {
+    Tcp,
+    Udp,
+}
+
+#[derive(Debug, Serialize)]
+struct Explanation {
+    action: &'static str,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overruled: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    why: &'static str,
+}
+
+pub(super) fn explain(common: &Common, options: &Options) -> Result<Exit, Failure> {
+    let frame = frame(options).map_err(Failure::usage)?;
+    let pin_dir = Places::of(&common.config).bpf_pin_dir;
+    let mut judge = Judge::open(&pin_dir).map_err(Failure::unavailable)?;
+    let judged = judge.judge(&frame, Layer::Ethernet).map_err(Failure::unavailable)?;
+    let session = session_of(&Tables::open(&pin_dir).map_err(Failure::unavailable)?, options);
+    let explanation = explanation(judged, session);
+    if common.json {
+        output::json(&explanation);
+    } else {
+        let session = explanation.session.map(|id| format!(" (session {id})")).unwrap_or_default();
+        output::line(&format!("{}: {}{session}: {}", explanation.action, explanation.reason, explanation.why));
+    }
+    Ok(match judged.reason.action() {
+        Action::Pass => Exit::Done,
+        Action::Drop => Exit::Denied,
+    })
+}
+
+fn explanation(judged: Judgement, session: Option<String>) -> Explanation {
+    Explanation {
+        action: judged.reason.action().name(),
+        reason: judged.reason.name(),
+        overruled: judged.overruled.map(Reason::name),
+        session,
+        why: why(judged.overruled.unwrap_or(judged.reason)),
+    }
+}
+
+fn session_of(tables: &Tables, options: &Options) -> Option<String> {
+    let flow = tables.flow(&FlowKey::tcp(options.from, options.to)).ok().flatten();
+    flow.filter(|_| options.proto == Protocol::Tcp).map(|flow| flow.session().to_string())
+}
+
+/// A reason as a sentence.
+fn why(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NotIp => "not an IP packet",
+        Reason::NotProtected => "nothing protected listens on that port, or the mode is off",
+        Reason::NotLocal => "the destination is not one of this node's addresses",
+        Reason::Fragment => "a later fragment; the first one was judged",
+        Reason::Pinned => "the connection belongs to a session, and the source is inside its pin",
+        Reason::LoginAttempt => "an unknown connection to a login port; sshd and the login check decide",
+        Reason::Granted => "the source has a live session here",
+        Reason::NeverDrop => "the source is in never_drop",
+        Reason::Audit => "the mode is audit",
+        Reason::AddressMismatch => "the source is outside the pin of the connection's session",
+        Reason::SessionExpired => "the session's end has come",
+        Reason::SessionCut => "the session was cut, or the connection stayed without one",
+        Reason::NoGrant => "the source has no live session here",
+        Reason::Penalty => "the source was denied too often and is kept out for a while",
+        Reason::MptcpJoin => "a multipath subflow could come from another address",
+        Reason::Malformed => "the ports cannot be read",
+    }
+}
+
+/// A SYN or a datagram of this kind, as an Ethernet frame; checksums are left out, the program does not look at them.
+fn frame(options: &Options) -> Result<Vec<u8>, String> {
+    let mut frame = vec![0; 12];
+    let (protocol, transport): (u8, usize) = match options.proto {
+        Protocol::Tcp => (6, 20),
+        Protocol::Udp => (17, 8),
+    };
+    let length = u16::try_from(transport).map_err(|error| error.to_string())?;
+    match (options.from.ip().to_canonical(), options.to.ip().to_canonical()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            frame.extend([0x08, 0x00, 0x45, 0]);
+            frame.extend((20 + length).to_be_bytes());
+            frame.extend([0, 0, 0, 0, 64, protocol, 0, 0]);
+            frame.extend(from.octets());
+            frame.extend(to.octets());
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+            frame.extend(length.to_be_bytes());
+            frame.extend([protocol, 64]);
+            frame.extend(from.octets());
+            frame.extend(to.octets());
+        }
+        (from, to) => return Err(format!("{from} and {to} are of different address families")),
+    }
+    frame.extend(options.from.port().to_be_bytes());
+    frame.extend(options.to.port().to_be_bytes());
+    match options.proto {
+        // Header length of five words, flag SYN.
+        Protocol::Tcp => frame.extend([0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0]),
+        Protocol::Udp => frame.extend([0, 8, 0, 0]),
+    }
+    Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agent_ebpf::{Content, Packet};
+
+    fn parsed(from: &str, to: &str, proto: Protocol) -> (String, String, u16, u16) {
+        let options = Options { from: from.parse().unwrap(), to: to.parse().unwrap(), proto };
+        let frame = frame(&options).unwrap();
+        let packet = Packet::parse(frame.as_slice(), Layer::Ethernet);
+        let Content::Segment(segment) = packet.content() else { panic!("no segment") };
+        let (from, to) = (packet.source().ip().to_string(), packet.destination().ip().to_string());
+        (from, to, segment.source.number(), segment.destination.number())
+    }
+
+    #[test]
+    fn the_made_packet_is_read_as_what_was_asked_for() {
+        let expected = ("198.51.111.1".to_owned(), "198.51.100.10".to_owned(), 50_000, 22);
+        for proto in [Protocol::Tcp, Protocol::Udp] {
+            assert_eq!(parsed("198.51.111.1:50000", "198.51.100.10:22", proto), expected);
+        }
+        let expected = ("2001:db8::1".to_owned(), "2001:db8::2".to_owned(), 1, 2);
+        assert_eq!(parsed("[2001:db8::1]:1", "[2001:db8::2]:2", Protocol::Tcp), expected);
+    }
+
+    #[test]
+    fn mixed_families_are_refused() {
+        let options =
+            Options { from: "192.0.2.1:1".parse().unwrap(), to: "[::1]:2".parse().unwrap(), proto: Protocol::Tcp };
+        assert!(frame(&options).is_err());
+    }
+}

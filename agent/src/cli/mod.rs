@@ -1,0 +1,106 @@
+//! The command line: one file a subcommand, exit codes that scripts can rely on.
+
+mod check_cert;
+mod client;
+mod config_check;
+mod cut;
+mod doctor;
+mod events;
+mod exit;
+mod explain;
+mod lock;
+mod mode;
+mod output;
+mod penalties;
+mod replay;
+mod run;
+mod sessions;
+mod status;
+
+pub use exit::Exit;
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Holds SSH sessions of this node to the address they logged in from.
+///
+/// Exit codes: 0 done or allowed, 1 denied or not found, 2 usage or configuration, 3 the agent or the kernel is
+/// unavailable.
+#[derive(Debug, Parser)]
+#[command(name = "cotter-agent", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The node's configuration; it also tells where the agent's sockets and maps are
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/cotter/agent.toml")]
+    config: PathBuf,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent
+    Run,
+    /// Show what is in force
+    Status,
+    /// List sessions, and connections that are none
+    Sessions,
+    /// Show the latest decisions
+    Events(events::Options),
+    /// List sources that are kept out, or let them in again
+    Penalties(penalties::Options),
+    /// End a session
+    Cut(cut::Options),
+    /// Lock a user, login, session, certificate or address; sessions it matches are cut
+    Lock(lock::Options),
+    /// Take a lock away
+    Unlock(lock::UnlockOptions),
+    /// List locks
+    Locks,
+    /// Show or set the mode
+    Mode(mode::Options),
+    /// Say what the login check says of a certificate, offline
+    CheckCert(check_cert::Options),
+    /// Say what the loaded program says of a packet
+    Explain(explain::Options),
+    /// Judge each packet of a capture; nothing is sent and no live map is written
+    Replay(replay::Options),
+    /// Work with the configuration
+    Config(config_check::Options),
+    /// Look for what would keep Cotter from working
+    Doctor,
+}
+
+impl Cli {
+    /// Runs the command and says how it ended; errors go to standard error.
+    #[must_use]
+    pub fn run(self) -> Exit {
+        let common = &self.common;
+        let result = match self.command {
+            Command::Run => run::run(common),
+            Command::Status => status::status(common),
+            Command::Sessions => sessions::sessions(common),
+            Command::Events(options) => events::events(common, &options),
+            Command::Penalties(options) => penalties::penalties(common, &options),
+            Command::Cut(options) => cut::cut(common, &options),
+            Command::Lock(options) => lock::lock(common, options),
+            Command::Unlock(options) => lock::unlock(common, options),
+            Command::Locks => lock::locks(common),
+            Command::Mode(options) => mode::mode(common, &options),
+            Command::CheckCert(options) => check_cert::check_cert(common, &options),
+            Command::Explain(options) => explain::explain(common, &options),
+            Command::Replay(options) => replay::replay(common, &options),
+            Command::Config(options) => config_check::config(common, &options),
+            Command::Doctor => doctor::doctor(common),
+        };
+        result.unwrap_or_else(|failure| failure.report(common.json))
+    }
+}

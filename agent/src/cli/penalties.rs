@@ -1,0 +1,33 @@
+//! `penalties`: sources that are kept out.
+
+use super::exit::Failure;
+use super::{Common, Exit, client, cut, output};
+use crate::daemon::call::{Answer, Call};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Let all of them in again
+    Clear,
+}
+
+pub(super) fn penalties(common: &Common, options: &Options) -> Result<Exit, Failure> {
+    if let Some(Command::Clear) = options.command {
+        return cut::done(common, &client::call(common, &Call::ClearPenalties)?);
+    }
+    match client::call(common, &Call::Penalties)? {
+        answer if common.json => output::json(&answer),
+        Answer::Penalties { penalties } if penalties.is_empty() => output::line("no source is kept out"),
+        Answer::Penalties { penalties } => {
+            let rows = penalties.into_iter().map(|it| vec![it.address, output::duration(it.seconds_left)]);
+            output::table(&["SOURCE", "FOR"], rows.collect());
+        }
+        other => return Err(cut::unexpected(&other)),
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,62 @@
+//! `sessions`: who is on the node, from where, and what the kernel dropped of them.
+
+use super::exit::Failure;
+use super::{Common, Exit, client, cut, output};
+use crate::config::Places;
+use crate::daemon::call::{Answer, Call, SessionList, SessionStatus};
+use crate::session::snapshot;
+
+pub(super) fn sessions(common: &Common) -> Result<Exit, Failure> {
+    match client::call(common, &Call::Sessions) {
+        Ok(Answer::Sessions(list)) => {
+            show(common, &list);
+            Ok(Exit::Done)
+        }
+        Ok(other) => Err(cut::unexpected(&other)),
+        Err(unavailable) => from_the_kernel(common, unavailable),
+    }
+}
+
+/// The kernel's maps are the session database: they answer for an agent that is dead, to those who may open them.
+fn from_the_kernel(common: &Common, unavailable: Failure) -> Result<Exit, Failure> {
+    let Ok(sessions) = snapshot::sessions(&Places::of(&common.config).bpf_pin_dir) else { return Err(unavailable) };
+    show(common, &SessionList { sessions, unmanaged: Vec::new() });
+    if !common.json {
+        eprintln!("cotter-agent: the agent does not run; this is what the kernel enforces");
+    }
+    Ok(Exit::Unavailable)
+}
+
+fn show(common: &Common, list: &SessionList) {
+    if common.json {
+        return output::json(list);
+    }
+    if list.sessions.is_empty() {
+        output::line("no sessions");
+    } else {
+        let headings = ["SESSION", "USER", "LOGIN", "FROM", "PINNED TO", "SINCE", "ENDS", "STATE", "DROPPED"];
+        output::table(&headings, list.sessions.iter().map(row).collect());
+    }
+    for connection in &list.unmanaged {
+        output::line(&format!("unmanaged: {} -> {}", connection.peer, connection.local));
+    }
+}
+
+fn row(session: &SessionStatus) -> Vec<String> {
+    let (record, subject) = (&session.record, &session.record.subject);
+    let user = match (&subject.cluster, &subject.user) {
+        (Some(cluster), Some(user)) => format!("{cluster}/{user}"),
+        _ => "-".to_owned(),
+    };
+    vec![
+        record.id.to_string(),
+        user,
+        subject.login.clone().unwrap_or_default(),
+        subject.observed.clone().unwrap_or_default(),
+        if subject.pinned.is_empty() { "-".to_owned() } else { subject.pinned.join(",") },
+        output::time(record.opened_at),
+        record.ends_at.map_or_else(|| "-".to_owned(), output::time),
+        session.state.clone(),
+        session.dropped.to_string(),
+    ]
+}

@@ -1,0 +1,191 @@
+//! Reads and merges the files, and checks what they say as a whole.
+
+use super::file::{File, Interfaces as InterfacesKey};
+use super::policy::{PolicyFiles, load_policy};
+use super::{Config, ConfigError, Interfaces, Penalties};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::Spanned;
+
+/// Largest file that is read, in bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// One file with its text, so that errors can name lines.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+    pub(super) file: File,
+}
+
+impl Source {
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = read_text(path)?;
+        let file = toml::from_str(&text).map_err(|error| match error.span() {
+            Some(span) => ConfigError::at(path, &text, span, error.message()),
+            None => ConfigError::of_file(path, error.message()),
+        })?;
+        Ok(Self { path: path.to_owned(), text, file })
+    }
+
+    pub(super) fn error<T>(&self, at: &Spanned<T>, message: impl std::fmt::Display) -> ConfigError {
+        ConfigError::at(&self.path, &self.text, at.span(), message)
+    }
+}
+
+/// Reads a text file of at most 1 MiB.
+pub(super) fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let error = |error: std::io::Error| ConfigError::of_file(path, format!("cannot be read: {error}"));
+    let size = std::fs::metadata(path).map_err(error)?.len();
+    if size > MAX_FILE {
+        return Err(ConfigError::of_file(path, format!("is {size} bytes long; at most {MAX_FILE} are read")));
+    }
+    std::fs::read_to_string(path).map_err(error)
+}
+
+/// Loads `path`, then the `*.toml` files of the directory of the same name with `.d` (`agent.d`), in name order: a
+/// later scalar wins, clusters add up.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let mut sources = vec![Source::read(path)?];
+    for extra in files_with_extension(&path.with_extension("d"), "toml")? {
+        sources.push(Source::read(&extra)?);
+    }
+    build(&sources)
+}
+
+/// Files of a directory by extension, in name order; a missing directory has none.
+pub(super) fn files_with_extension(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, ConfigError> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(ConfigError::of_file(dir, format!("cannot be listed: {error}"))),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| ConfigError::of_file(dir, format!("cannot be listed: {error}")))?.path();
+        if path.extension().is_some_and(|found| found == extension) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The last of the sources that says something, with that source.
+fn last<'a, T>(sources: &'a [Source], key: impl Fn(&'a File) -> Option<&'a T>) -> Option<(&'a Source, &'a T)> {
+    sources.iter().rev().find_map(|source| key(&source.file).map(|value| (source, value)))
+}
+
+fn value<T: Clone>(sources: &[Source], key: impl for<'a> Fn(&'a File) -> Option<&'a T>) -> Option<T> {
+    last(sources, |file| key(file)).map(|(_, value)| value.clone())
+}
+
+fn path(sources: &[Source], key: impl for<'a> Fn(&'a File) -> Option<&'a PathBuf>, default: &str) -> PathBuf {
+    value(sources, key).unwrap_or_else(|| PathBuf::from(default))
+}
+
+fn build(sources: &[Source]) -> Result<Config, ConfigError> {
+    let roles_dir = path(sources, |file| file.roles_dir.as_ref(), "/etc/cotter/roles.d");
+    let PolicyFiles { policy, unused, files, hash } = load_policy(sources, &roles_dir)?;
+    Ok(Config {
+        interfaces: interfaces(sources)?,
+        attach: value(sources, |file| file.attach.as_ref()).unwrap_or_default(),
+        tc_hook: value(sources, |file| file.tc_hook.as_ref()).unwrap_or_default(),
+        mode: value(sources, |file| file.mode.as_ref()).unwrap_or(pinning::Mode::Audit),
+        login_ports: login_ports(sources)?,
+        login_grace_time: login_grace_time(sources)?,
+        never_drop: never_drop(sources)?,
+        other_logins: value(sources, |file| file.other_logins.as_ref()).unwrap_or_default(),
+        on_cut: value(sources, |file| file.on_cut.as_ref()).unwrap_or_default(),
+        event_log: value(sources, |file| file.event_log.as_ref()),
+        runtime_dir: path(sources, |file| file.runtime_dir.as_ref(), "/run/cotter"),
+        state_dir: path(sources, |file| file.state_dir.as_ref(), "/var/lib/cotter"),
+        bpf_pin_dir: path(sources, |file| file.bpf_pin_dir.as_ref(), "/sys/fs/bpf/cotter"),
+        read_group: last(sources, |file| file.read_group.as_ref())
+            .map_or_else(|| "adm".to_owned(), |(_, group)| group.as_ref().clone()),
+        max_sessions: max_sessions(sources)?,
+        kernel_log: value(sources, |file| file.kernel_log.as_ref()).unwrap_or_default(),
+        sshd_paths: value(sources, |file| file.sshd_paths.as_ref()).unwrap_or_else(default_sshd_paths),
+        penalties: penalties(sources),
+        policy,
+        unused,
+        hash,
+        files,
+    })
+}
+
+fn default_sshd_paths() -> Vec<PathBuf> {
+    cotter_hook::monitor::EXECUTABLES.iter().map(PathBuf::from).collect()
+}
+
+fn interfaces(sources: &[Source]) -> Result<Interfaces, ConfigError> {
+    let Some((source, key)) = last(sources, |file| file.interfaces.as_ref()) else { return Ok(Interfaces::Auto) };
+    match key.as_ref() {
+        InterfacesKey::Word(word) if word == "auto" => Ok(Interfaces::Auto),
+        InterfacesKey::Word(word) => {
+            Err(source.error(key, format!("`interfaces` is \"auto\" or a list of names, not \"{word}\"")))
+        }
+        InterfacesKey::Names(names) if names.is_empty() => {
+            Err(source.error(key, "`interfaces` is an empty list: nothing would be protected"))
+        }
+        InterfacesKey::Names(names) => Ok(Interfaces::Named(names.clone())),
+    }
+}
+
+fn login_ports(sources: &[Source]) -> Result<Vec<u16>, ConfigError> {
+    let Some((source, key)) = last(sources, |file| file.login_ports.as_ref()) else { return Ok(vec![22]) };
+    let mut ports = key.as_ref().clone();
+    ports.sort_unstable();
+    ports.dedup();
+    match ports.first() {
+        None => Err(source.error(key, "`login_ports` is empty: no login would be protected")),
+        Some(0) => Err(source.error(key, "`login_ports` has port 0, which nothing can listen on")),
+        Some(_) => Ok(ports),
+    }
+}
+
+fn login_grace_time(sources: &[Source]) -> Result<Duration, ConfigError> {
+    let Some((source, key)) = last(sources, |file| file.login_grace_time.as_ref()) else {
+        return Ok(Duration::from_secs(120));
+    };
+    match *key.as_ref() {
+        seconds @ 1..=3600 => Ok(Duration::from_secs(seconds)),
+        seconds => Err(source.error(key, format!("`login_grace_time` is 1 to 3600 seconds, not {seconds}"))),
+    }
+}
+
+fn max_sessions(sources: &[Source]) -> Result<u32, ConfigError> {
+    let Some((source, key)) = last(sources, |file| file.max_sessions.as_ref()) else { return Ok(16_384) };
+    match *key.as_ref() {
+        count @ 1..=1_048_576 => Ok(count),
+        count => Err(source.error(key, format!("`max_sessions` is 1 to 1048576, not {count}"))),
+    }
+}
+
+/// Entries of all files add up; a bare address is its /32 or /128.
+fn never_drop(sources: &[Source]) -> Result<Vec<ipnet::IpNet>, ConfigError> {
+    let mut networks = Vec::new();
+    for source in sources {
+        for entry in source.file.never_drop.iter().flatten() {
+            let text = entry.as_ref();
+            let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
+            let network = network.map_err(|_: std::net::AddrParseError| {
+                source.error(entry, format!("\"{text}\" is neither an address nor a network such as 203.0.113.0/24"))
+            })?;
+            networks.push(network.trunc());
+        }
+    }
+    Ok(networks)
+}
+
+fn penalties(sources: &[Source]) -> Penalties {
+    let key = value(sources, |file| file.penalties.as_ref()).unwrap_or_default();
+    Penalties {
+        denials: key.denials.unwrap_or(20),
+        within: Duration::from_secs(key.within_seconds.unwrap_or(60)),
+        lasting: Duration::from_secs(key.seconds.unwrap_or(60).min(3600)),
+    }
+}

@@ -1,0 +1,109 @@
+//! The node's configuration: `agent.toml`, then `agent.d/*.toml`, then the roles and CA keys that they name.
+
+mod error;
+mod file;
+mod load;
+mod places;
+mod policy;
+
+pub use error::ConfigError;
+pub use load::load;
+pub use places::Places;
+pub use policy::UnusedField;
+
+pub use crate::datapath::{AttachMode, KernelLog, TcHook};
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that the configuration says, checked; see `load`.
+#[derive(Debug)]
+pub struct Config {
+    /// Interfaces to protect.
+    pub interfaces: Interfaces,
+    /// How to attach to them.
+    pub attach: AttachMode,
+    /// Which TC hook to use where TC is used.
+    pub tc_hook: TcHook,
+    /// The mode that the file asks for; `cotter-agent mode` may have set another.
+    pub mode: pinning::Mode,
+    /// TCP ports on which sshd listens; at least one.
+    pub login_ports: Vec<u16>,
+    /// How long a connection to a login port may stay without a session.
+    pub login_grace_time: Duration,
+    /// Sources that are never dropped.
+    pub never_drop: Vec<ipnet::IpNet>,
+    /// What becomes of logins without a certificate.
+    pub other_logins: OtherLogins,
+    /// What becomes of a cut session's processes.
+    pub on_cut: OnCut,
+    /// File that gets a copy of every audit event.
+    pub event_log: Option<PathBuf>,
+    /// Sockets and the mode file; world-readable.
+    pub runtime_dir: PathBuf,
+    /// What outlives a reboot.
+    pub state_dir: PathBuf,
+    /// Where maps, programs and links are pinned.
+    pub bpf_pin_dir: PathBuf,
+    /// Group that may read status, sessions and events.
+    pub read_group: String,
+    /// Most sessions at once; a login beyond is denied `table_full`.
+    pub max_sessions: u32,
+    /// What the kernel programs log.
+    pub kernel_log: KernelLog,
+    /// Executables that count as sshd.
+    pub sshd_paths: Vec<PathBuf>,
+    /// When a source that keeps being denied is kept out.
+    pub penalties: Penalties,
+    /// Clusters and roles.
+    pub policy: pinning::Policy,
+    /// Role fields that are accepted and have no effect.
+    pub unused: Vec<UnusedField>,
+    /// SHA-256 over all that was read, as shown by `status`.
+    pub hash: String,
+    /// Every file that was read.
+    pub files: Vec<PathBuf>,
+}
+
+/// Which interfaces are protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interfaces {
+    /// All but loopback, container ends and ports of bridges and bonds.
+    Auto,
+    /// These names, whether they exist yet or not.
+    Named(Vec<String>),
+}
+
+/// What becomes of logins without a certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OtherLogins {
+    /// They are let in, unpinned.
+    #[default]
+    Allow,
+    /// They are denied `no_certificate`, but for break-glass keys.
+    Deny,
+}
+
+/// What becomes of a cut session's processes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnCut {
+    /// They go on, without their terminal.
+    #[default]
+    Keep,
+    /// The session's cgroup is killed.
+    Kill,
+}
+
+/// A source with `denials` denials within `within` is kept out for `lasting`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Penalties {
+    /// How many denials; 0 turns penalties off.
+    pub denials: u32,
+    /// Within which time.
+    pub within: Duration,
+    /// For how long new connections are dropped.
+    pub lasting: Duration,
+}

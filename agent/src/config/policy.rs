@@ -1,0 +1,154 @@
+//! Clusters, CA keys, role maps and role files: from their files to one `pinning::Policy`.
+
+use super::ConfigError;
+use super::file::ClusterTable;
+use super::load::{Source, files_with_extension, read_text};
+use pinning::{CaKey, Cluster, OnExpiry, Policy, PolicyError, Role, RoleMap};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// A role's field that is accepted and has no effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnusedField {
+    /// The role file.
+    pub file: PathBuf,
+    /// Line, from 1.
+    pub line: u64,
+    /// Column, from 1.
+    pub column: u64,
+    /// The field, such as `spec.options.forward_agent`.
+    pub field: String,
+}
+
+impl fmt::Display for UnusedField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {} has no effect", self.file.display(), self.line, self.column, self.field)
+    }
+}
+
+/// The policy, and what was read for it.
+pub(super) struct PolicyFiles {
+    pub(super) policy: Policy,
+    pub(super) unused: Vec<UnusedField>,
+    pub(super) files: Vec<PathBuf>,
+    pub(super) hash: String,
+}
+
+/// Reads everything that the sources name.
+pub(super) fn load_policy(sources: &[Source], roles_dir: &Path) -> Result<PolicyFiles, ConfigError> {
+    let mut reading = Reading::default();
+    for source in sources {
+        reading.note(&source.path, &source.text);
+    }
+    let roles = reading.roles(roles_dir)?;
+    let mut clusters = Vec::new();
+    for source in sources {
+        for table in &source.file.cluster {
+            clusters.push(reading.cluster(source, table, false)?);
+        }
+        for table in &source.file.trusted_cluster {
+            clusters.push(reading.cluster(source, table, true)?);
+        }
+    }
+    let policy = Policy::new(clusters, roles).map_err(|error| policy_error(sources, &error))?;
+    let hash = reading.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(PolicyFiles { policy, unused: reading.unused, files: reading.files, hash })
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Reading {
+    hash: Sha256,
+    files: Vec<PathBuf>,
+    unused: Vec<UnusedField>,
+}
+
+impl Reading {
+    /// Takes a file into the hash: name and content, each with its length, so that nothing runs together.
+    fn note(&mut self, path: &Path, text: &str) {
+        for part in [path.as_os_str().as_encoded_bytes(), text.as_bytes()] {
+            self.hash.update((part.len() as u64).to_le_bytes());
+            self.hash.update(part);
+        }
+        self.files.push(path.to_owned());
+    }
+
+    fn roles(&mut self, dir: &Path) -> Result<Vec<Role>, ConfigError> {
+        let mut roles: Vec<Role> = Vec::new();
+        for path in files_with_extension(dir, "yaml")? {
+            let text = read_text(&path)?;
+            self.note(&path, &text);
+            for role in Role::parse_all(&text).map_err(|error| role_error(&path, &error))? {
+                if roles.iter().any(|known| known.name == role.name) {
+                    let message = format!("role \"{}\" is there twice", role.name);
+                    return Err(role_error(&path, &pinning::RoleError { line: role.line, column: 1, what: message }));
+                }
+                self.unused.extend(role.without_effect.iter().map(|unused| UnusedField {
+                    file: path.clone(),
+                    line: unused.line,
+                    column: unused.column,
+                    field: unused.field.clone(),
+                }));
+                roles.push(role);
+            }
+        }
+        Ok(roles)
+    }
+
+    fn cluster(&mut self, source: &Source, table: &Spanned<ClusterTable>, trusted: bool) -> Result<Cluster, ConfigError> {
+        let cluster = table.as_ref();
+        let role_map = match (&cluster.role_map, trusted) {
+            (None, true) => return Err(source.error(table, "a trusted cluster must have a role_map")),
+            (Some(map), false) => return Err(source.error(map, "only a [[trusted_cluster]] has a role_map")),
+            (None, false) => None,
+            (Some(map), true) => {
+                Some(RoleMap::new(map.as_ref().clone()).map_err(|error| source.error(map, error))?)
+            }
+        };
+        Ok(Cluster {
+            name: cluster.name.as_ref().clone(),
+            user_ca: self.ca_keys(source, &cluster.user_ca)?,
+            roles_from: cluster.roles_from,
+            default_roles: cluster.default_roles.iter().map(|role| role.as_ref().clone()).collect(),
+            role_map,
+            on_expiry: cluster.on_expiry.unwrap_or_else(|| OnExpiry::from(cluster.roles_from)),
+            principals_file: cluster.principals_file.as_ref().map(|file| file.as_ref().clone()),
+        })
+    }
+
+    fn ca_keys(&mut self, source: &Source, path: &Spanned<PathBuf>) -> Result<Vec<CaKey>, ConfigError> {
+        let file = path.as_ref();
+        let text = read_text(file).map_err(|error| source.error(path, format!("user_ca {error}")))?;
+        self.note(file, &text);
+        CaKey::parse_all(&text).map_err(|error| ConfigError::of_file(file, error))
+    }
+}
+
+/// The error at the name of the cluster that it is about; the later one if two are.
+fn policy_error(sources: &[Source], error: &PolicyError) -> ConfigError {
+    let name = match error {
+        PolicyError::BadClusterName(name)
+        | PolicyError::ClusterTwice(name)
+        | PolicyError::NoCaKey(name)
+        | PolicyError::NoDefaultRoles(name)
+        | PolicyError::RoleTwice(name)
+        | PolicyError::DefaultRoleUnknown { cluster: name, .. }
+        | PolicyError::CaInTwoClusters { second: name, .. } => name,
+    };
+    let tables = sources.iter().flat_map(|source| {
+        source.file.cluster.iter().chain(&source.file.trusted_cluster).map(move |table| (source, &table.as_ref().name))
+    });
+    match tables.filter(|(_, named)| named.as_ref() == name).last() {
+        Some((source, named)) => source.error(named, error),
+        None => ConfigError::of_file(&sources[0].path, error),
+    }
+}
+
+fn role_error(path: &Path, error: &pinning::RoleError) -> ConfigError {
+    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let place = (error.line > 0).then(|| (number(error.line), number(error.column)));
+    ConfigError { file: path.to_owned(), place, message: error.what.clone() }
+}

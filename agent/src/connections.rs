@@ -1,0 +1,124 @@
+//! The node's own TCP connections, as the kernel lists them (sock_diag(7)).
+
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_sock_diag::SockDiagMessage;
+use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
+use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags};
+use netlink_sys::{Socket, SocketAddr as NetlinkAddress, protocols::NETLINK_SOCK_DIAG};
+use std::io;
+use std::net::SocketAddr;
+
+/// A connection that a socket of this network namespace holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Connection {
+    /// The node's end, canonical.
+    pub local: SocketAddr,
+    /// The other end, canonical.
+    pub peer: SocketAddr,
+    /// The socket's cookie.
+    pub cookie: u64,
+}
+
+/// Lists the connections that were accepted on one of the local ports.
+///
+/// # Errors
+/// The kernel refused the question or answered what cannot be understood.
+pub fn list(ports: &[u16]) -> io::Result<Vec<Connection>> {
+    let mut found = Vec::new();
+    for &port in ports {
+        for family in [AF_INET, AF_INET6] {
+            dump(family, port, &mut found)?;
+        }
+    }
+    Ok(found)
+}
+
+fn dump(family: u8, port: u16, found: &mut Vec<Connection>) -> io::Result<()> {
+    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.bind_auto()?;
+    socket.connect(&NetlinkAddress::new(0, 0))?;
+    socket.send(&request(family, port), 0)?;
+    loop {
+        let (datagram, _) = socket.recv_from_full()?;
+        if collect(&datagram, port, found)? {
+            return Ok(());
+        }
+    }
+}
+
+fn request(family: u8, port: u16) -> Vec<u8> {
+    let mut socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
+    socket_id.source_port = port;
+    let request = InetRequest {
+        family,
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::ESTABLISHED
+            | StateFlags::FIN_WAIT1
+            | StateFlags::FIN_WAIT2
+            | StateFlags::CLOSE_WAIT
+            | StateFlags::LAST_ACK
+            | StateFlags::CLOSING,
+        socket_id,
+    };
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}
+
+/// Takes the connections out of one datagram of the answer; true once the answer is complete.
+fn collect(datagram: &[u8], port: u16, found: &mut Vec<Connection>) -> io::Result<bool> {
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
+        match message.payload {
+            NetlinkPayload::Done(_) => return Ok(true),
+            NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
+                found.extend(connection(&response).filter(|connection| connection.local.port() == port));
+            }
+            _other => {}
+        }
+        let length = usize::try_from(message.header.length).map_err(io::Error::other)?;
+        // Messages are aligned to four bytes (netlink(7)).
+        rest = rest.get(length.next_multiple_of(4).max(4)..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+fn connection(response: &InetResponse) -> Option<Connection> {
+    let id = &response.header.socket_id;
+    if id.destination_port == 0 {
+        return None;
+    }
+    Some(Connection {
+        local: SocketAddr::new(id.source_address.to_canonical(), id.source_port),
+        peer: SocketAddr::new(id.destination_address.to_canonical(), id.destination_port),
+        cookie: u64::from_ne_bytes(id.cookie),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn an_accepted_connection_is_listed_with_its_cookie_and_canonical_addresses() {
+        for address in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+            let listener = TcpListener::bind(address).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let client = TcpStream::connect(("localhost", port)).or_else(|_| TcpStream::connect(("::1", port))).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            let cookie = rustix::net::sockopt::socket_cookie(&server).unwrap();
+            let listed = list(&[port]).unwrap();
+            let ours: Vec<_> = listed.iter().filter(|connection| connection.cookie == cookie).collect();
+            assert_eq!(ours.len(), 1, "{listed:?}");
+            assert_eq!(ours[0].peer, client.local_addr().unwrap());
+        }
+    }
+}

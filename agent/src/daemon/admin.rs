@@ -1,0 +1,170 @@
+//! Answers the command line.
+
+use super::call::{Answer, Call, MAX_CALL, SessionList};
+use super::{Daemon, lock};
+use crate::audit::{CutCause, Subject, What};
+use pinning::{LockTarget, Mode};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, broadcast};
+
+/// How long a caller may take to say what it wants, and to take an answer.
+const TIME_LIMIT: Duration = Duration::from_secs(5);
+/// Callers at once on each of the two sockets, followers of events included.
+const AT_ONCE: usize = 16;
+
+/// What a socket's callers may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rights {
+    /// Everything.
+    All,
+    /// Look.
+    Read,
+}
+
+/// Accepts and answers until the daemon ends.
+pub(super) async fn callers(daemon: Arc<Daemon>, listener: UnixListener, rights: Rights) {
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!("a caller's connection was not accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let daemon = Arc::clone(&daemon);
+        tokio::spawn(async move {
+            if let Err(error) = serve(&daemon, stream, rights).await {
+                tracing::debug!("a caller was not answered: {error}");
+            }
+            drop(slot);
+        });
+    }
+}
+
+async fn serve(daemon: &Arc<Daemon>, stream: UnixStream, rights: Rights) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    let limit = u64::try_from(MAX_CALL).unwrap_or(u64::MAX);
+    let mut lines = BufReader::new(read.take(limit));
+    tokio::time::timeout(TIME_LIMIT, lines.read_line(&mut line)).await??;
+    match serde_json::from_str::<Call>(&line) {
+        Err(error) => send(&mut write, &Answer::Refused { why: format!("the call makes no sense: {error}") }).await,
+        Ok(call) if rights == Rights::Read && !call.only_reads() => {
+            send(&mut write, &Answer::Refused { why: "only root may do this".to_owned() }).await
+        }
+        Ok(Call::Events { follow }) => events(daemon, &mut write, follow).await,
+        Ok(call) => {
+            let daemon = Arc::clone(daemon);
+            let answer = tokio::task::spawn_blocking(move || daemon.answer(call)).await.map_err(io::Error::other)?;
+            send(&mut write, &answer).await
+        }
+    }
+}
+
+async fn send(to: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> io::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    tokio::time::timeout(TIME_LIMIT, to.write_all(&line)).await?
+}
+
+/// The latest events, and those to come until the caller goes away or falls behind.
+async fn events(daemon: &Daemon, to: &mut (impl AsyncWriteExt + Unpin), follow: bool) -> io::Result<()> {
+    let (recent, mut live) = daemon.audit.follow();
+    for event in recent {
+        send(to, &Answer::Event(Box::new(event))).await?;
+    }
+    while follow {
+        match live.recv().await {
+            Ok(event) => send(to, &Answer::Event(Box::new(event))).await?,
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                let why = format!("{missed} events came faster than they were read; see the journal for all");
+                return send(to, &Answer::Refused { why }).await;
+            }
+            Err(broadcast::error::RecvError::Closed) => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+impl Daemon {
+    /// Does what a call says.
+    fn answer(&self, call: Call) -> Answer {
+        match call {
+            Call::Status => Answer::Status(Box::new(self.status())),
+            Call::Sessions => {
+                let unmanaged = lock(&self.strangers).unmanaged();
+                Answer::Sessions(SessionList { sessions: self.sessions.list(), unmanaged })
+            }
+            Call::Events { .. } => Answer::Refused { why: "events are sent one by one".to_owned() },
+            Call::Penalties => Answer::Penalties { penalties: self.penalties.list() },
+            Call::ClearPenalties => {
+                let cleared = self.penalties.clear();
+                Answer::Done { text: format!("{cleared} penalties cleared") }
+            }
+            Call::Cut { session } => match self.sessions.cut(session, CutCause::Command) {
+                Some(sockets) => Answer::Done { text: format!("session {session} cut, {sockets} sockets closed") },
+                None => Answer::NotFound { what: format!("session {session}") },
+            },
+            Call::Lock { target, seconds, reason } => self.set_lock(target, seconds, reason),
+            Call::Unlock { lock } => self.unlock(lock),
+            Call::Locks => Answer::Locks { locks: self.locks().list() },
+            Call::Mode => Answer::Mode(lock(&self.mode).in_force(Instant::now())),
+            Call::SetMode { mode, confirm_within } => self.command_mode(mode, confirm_within.map(Duration::from_secs)),
+        }
+    }
+
+    /// The lock is in force before sessions are looked through, so that no login slips in between.
+    fn set_lock(&self, target: LockTarget, seconds: Option<u64>, reason: Option<String>) -> Answer {
+        let added = self.locks().add(target, seconds, reason);
+        let new = match added {
+            Ok(new) => new,
+            Err(why) => return Answer::Refused { why },
+        };
+        let cut = self.sessions.cut_locked(&new);
+        let not_stored = self.store().err().map(|error| error.to_string());
+        let (id, target, comment) = (new.id.clone(), new.target.to_string(), new.reason.clone());
+        self.audit.write(What::Locked { lock: id, target, comment }, Subject::default());
+        Answer::Locked { lock: new, cut, not_stored }
+    }
+
+    fn unlock(&self, id: String) -> Answer {
+        if !self.locks().remove(&id) {
+            return Answer::NotFound { what: format!("lock {id}") };
+        }
+        let stored = self.store();
+        self.audit.write(What::Unlocked { lock: id.clone() }, Subject::default());
+        match stored {
+            Ok(()) => Answer::Done { text: format!("lock {id} taken away") },
+            Err(error) => Answer::Done { text: format!("lock {id} taken away, but it comes back with the agent: {error}") },
+        }
+    }
+
+    fn command_mode(&self, mode: Mode, within: Option<Duration>) -> Answer {
+        let before = self.mode();
+        {
+            let mut node = lock(&self.mode);
+            match within {
+                Some(within) => node.try_out(mode, within, Instant::now()),
+                None => node.set(mode),
+            }
+        }
+        if let Err(error) = self.store() {
+            tracing::warn!("the mode will not outlive the agent: {error}");
+        }
+        self.apply_mode(before, "command");
+        Answer::Mode(lock(&self.mode).in_force(Instant::now()))
+    }
+
+    /// Stores what outlives a reboot.
+    pub(super) fn store(&self) -> io::Result<()> {
+        let mode = lock(&self.mode).to_store();
+        self.locks().store(&self.state_file, mode)
+    }
+}

@@ -1,0 +1,245 @@
+//! What command line and agent say to each other: one JSON line each way over the admin or the read socket.
+
+use crate::audit::Event;
+use crate::session::{Record, SessionId};
+use pinning::{Lock, LockTarget, Mode};
+use serde::{Deserialize, Serialize};
+
+/// Longest line of a call, in bytes; longer ones are refused.
+pub const MAX_CALL: usize = 64 * 1024;
+
+/// A call.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "call", rename_all = "snake_case")]
+pub enum Call {
+    /// What is in force.
+    Status,
+    /// All sessions and unmanaged connections.
+    Sessions,
+    /// The latest events and, if asked, those to come.
+    Events {
+        /// Go on with new ones until the connection is closed.
+        follow: bool,
+    },
+    /// All penalties.
+    Penalties,
+    /// Forget all penalties.
+    ClearPenalties,
+    /// End a session.
+    Cut {
+        /// Which.
+        session: SessionId,
+    },
+    /// Lock.
+    Lock {
+        /// Whom.
+        target: LockTarget,
+        /// For how many seconds; absent: until unlocked.
+        seconds: Option<u64>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Take a lock away.
+    Unlock {
+        /// Its id.
+        lock: String,
+    },
+    /// All locks.
+    Locks,
+    /// The mode in force.
+    Mode,
+    /// Another mode.
+    SetMode {
+        /// Which.
+        mode: Mode,
+        /// Go back by itself after so many seconds unless confirmed.
+        confirm_within: Option<u64>,
+    },
+}
+
+impl Call {
+    /// Whether the read socket takes it.
+    #[must_use]
+    pub fn only_reads(&self) -> bool {
+        match self {
+            Self::Status | Self::Sessions | Self::Events { .. } | Self::Penalties | Self::Locks | Self::Mode => true,
+            Self::ClearPenalties
+            | Self::Cut { .. }
+            | Self::Lock { .. }
+            | Self::Unlock { .. }
+            | Self::SetMode { .. } => false,
+        }
+    }
+}
+
+/// An answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// Of `Status`.
+    Status(Box<Status>),
+    /// Of `Sessions`.
+    Sessions(SessionList),
+    /// Of `Events`, one a line.
+    Event(Box<Event>),
+    /// Of `Penalties`.
+    Penalties {
+        /// Sources that are kept out.
+        penalties: Vec<Penalty>,
+    },
+    /// Of `Locks`.
+    Locks {
+        /// In the order in which they were set.
+        locks: Vec<Lock>,
+    },
+    /// Of `Lock`.
+    Locked {
+        /// The new lock.
+        lock: Lock,
+        /// Sessions that it cut.
+        cut: Vec<SessionId>,
+        /// Why it will not outlive a restart, if it could not be stored.
+        not_stored: Option<String>,
+    },
+    /// Of `Mode` and `SetMode`.
+    Mode(ModeInForce),
+    /// Done.
+    Done {
+        /// What was done, for people.
+        text: String,
+    },
+    /// There is no such session or lock.
+    NotFound {
+        /// What was looked for.
+        what: String,
+    },
+    /// The call was refused.
+    Refused {
+        /// Why, and what to do.
+        why: String,
+    },
+}
+
+/// What is in force.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent's version.
+    pub version: String,
+    /// The agent's process id.
+    pub pid: u32,
+    /// When the agent started, Unix seconds.
+    pub started_at: u64,
+    /// How it took over from its predecessor.
+    pub takeover: String,
+    /// The mode.
+    pub mode: ModeInForce,
+    /// Hash of the configuration in force.
+    pub config_hash: String,
+    /// Why the latest reload was refused, if it was.
+    pub reload_error: Option<String>,
+    /// Ports on which logins are judged.
+    pub login_ports: Vec<u16>,
+    /// Where the programs are attached, and how.
+    pub attachments: Vec<AttachmentStatus>,
+    /// Interfaces that are not covered, and why.
+    pub not_covered: Vec<NotCovered>,
+    /// Number of live sessions.
+    pub sessions: usize,
+    /// Most sessions at once.
+    pub max_sessions: u32,
+    /// Connections to login ports that the agent does not manage.
+    pub unmanaged: usize,
+    /// Number of locks.
+    pub locks: usize,
+    /// Number of penalties.
+    pub penalties: usize,
+    /// Packets by reason since the boot, or since the maps were made.
+    pub packets: Vec<PacketCount>,
+}
+
+/// A program on an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentStatus {
+    /// The interface's name.
+    pub interface: String,
+    /// `xdp`, `xdp-generic`, `tcx` or `clsact`.
+    pub method: String,
+}
+
+/// An interface without a program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotCovered {
+    /// The interface's name.
+    pub interface: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Packets of one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketCount {
+    /// The packet reason.
+    pub reason: String,
+    /// `pass` or `drop`.
+    pub action: String,
+    /// How many came to this end.
+    pub packets: u64,
+    /// How many would have, had not audit mode overruled it.
+    pub overruled: u64,
+}
+
+/// Sessions, and connections that are none.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SessionList {
+    /// Sessions, the oldest first.
+    pub sessions: Vec<SessionStatus>,
+    /// Connections older than the agent, or let in while it was away.
+    pub unmanaged: Vec<Unmanaged>,
+}
+
+/// A session as `sessions` lists it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SessionStatus {
+    /// What is known of it.
+    #[serde(flatten)]
+    pub record: Record,
+    /// `live` or `cut`.
+    pub state: String,
+    /// Open connections.
+    pub flows: usize,
+    /// Packets dropped.
+    pub dropped: u64,
+}
+
+/// A connection to a login port that belongs to no session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unmanaged {
+    /// The node's end.
+    pub local: String,
+    /// The other end.
+    pub peer: String,
+}
+
+/// A source that is kept out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Penalty {
+    /// Its address; of IPv6 the /64.
+    pub address: String,
+    /// For how many seconds more.
+    pub seconds_left: u64,
+}
+
+/// The mode, and what will become of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeInForce {
+    /// The mode in force.
+    pub mode: Mode,
+    /// What the configuration asks for.
+    pub configured: Mode,
+    /// The mode it goes back to unless confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goes_back_to: Option<Mode>,
+    /// In how many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
+}

@@ -1,0 +1,98 @@
+//! The daemon: what is in force, and the tasks that keep it so.
+
+mod admin;
+mod attach;
+pub mod call;
+mod locks;
+mod mode;
+mod penalties;
+mod reload;
+mod serve;
+mod sockets;
+mod start;
+mod state;
+mod status;
+mod strangers;
+mod sweep;
+
+pub use start::{StartError, run};
+
+use crate::audit::{Audit, CutCause};
+use crate::clock;
+use crate::config::Config;
+use crate::datapath::{Datapath, Tables};
+use crate::login::{Denials, Queries};
+use crate::session::{Record, SessionId, Sessions, lock_matches};
+use call::NotCovered;
+use locks::Locks;
+use mode::NodeMode;
+use penalties::Penalties;
+use pinning::Mode;
+use state::StateFile;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+use strangers::Strangers;
+use tokio::sync::Notify;
+
+/// Everything that the tasks of the daemon share. Locks are taken one at a time and held for moments only.
+pub(crate) struct Daemon {
+    pub(crate) audit: Arc<Audit>,
+    pub(crate) sessions: Sessions,
+    config: RwLock<Arc<Config>>,
+    config_path: PathBuf,
+    reload_error: Mutex<Option<String>>,
+    mode: Mutex<NodeMode>,
+    locks: Mutex<Locks>,
+    state_file: StateFile,
+    tables: Arc<Tables>,
+    datapath: Mutex<Datapath>,
+    not_covered: Mutex<Vec<NotCovered>>,
+    denials: Mutex<Denials>,
+    pub(crate) penalties: Penalties,
+    queries: Mutex<Queries>,
+    strangers: Mutex<Strangers>,
+    takeover: String,
+    started_at: u64,
+    /// Wakes the sweep before its time.
+    sweep_soon: Notify,
+}
+
+impl Daemon {
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The mode in force.
+    pub(crate) fn mode(&self) -> Mode {
+        lock(&self.mode).at(Instant::now())
+    }
+
+    /// The locks.
+    pub(crate) fn locks(&self) -> MutexGuard<'_, Locks> {
+        lock(&self.locks)
+    }
+
+    /// Denied logins of the recent past.
+    pub(crate) fn denials(&self) -> MutexGuard<'_, Denials> {
+        lock(&self.denials)
+    }
+
+    /// Questions of unauthenticated connections.
+    pub(crate) fn queries(&self) -> MutexGuard<'_, Queries> {
+        lock(&self.queries)
+    }
+
+    /// Cuts a session if a lock matches it; true if one does.
+    pub(crate) fn cut_if_locked(&self, id: SessionId) -> bool {
+        let (locks, now) = (self.locks().list(), clock::unix());
+        let locked = |record: &Record| record.id == id && locks.iter().any(|lock| lock_matches(lock, record, now));
+        !self.sessions.cut_where(CutCause::Lock, locked).is_empty()
+    }
+}
+
+/// A panic in one task must not keep the others from enforcing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

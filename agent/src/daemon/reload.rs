@@ -1,0 +1,141 @@
+//! Bringing the kernel's tables, the hook's file and the audit trail in line with what is in force.
+
+use super::{Daemon, lock};
+use crate::audit::{Subject, What};
+use crate::clock;
+use crate::config::{self, Config};
+use crate::datapath::Error;
+use crate::session::{kernel_mode, network};
+use agent_ebpf::{Network, Node, Port, PortClass, Ports};
+use cotter_hook::mode_file::{Mode as HookMode, ModeFile, Until};
+use pinning::Mode;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Loads the configuration anew: all of it, or nothing.
+pub(super) fn reload(daemon: &Arc<Daemon>) {
+    match config::load(&daemon.config_path).map_err(|error| error.to_string()).and_then(|new| daemon.adopt(new)) {
+        Ok(hash) => {
+            *lock(&daemon.reload_error) = None;
+            daemon.audit.write(What::Reloaded { hash }, Subject::default());
+        }
+        Err(error) => {
+            tracing::error!("the old configuration stays in force: {error}");
+            *lock(&daemon.reload_error) = Some(error.clone());
+            daemon.audit.write(What::ReloadFailed { error }, Subject::default());
+        }
+    }
+}
+
+impl Daemon {
+    /// Puts a new configuration in force.
+    fn adopt(&self, new: Config) -> Result<String, String> {
+        let old = self.config();
+        if let Some(fixed) = needs_restart(&old, &new) {
+            return Err(format!("{fixed} cannot change while the agent runs; restart it"));
+        }
+        let (before, hash, configured) = (self.mode(), new.hash.clone(), new.mode);
+        self.audit.set_file(new.event_log.as_deref());
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        lock(&self.mode).reconfigure(configured);
+        self.write_tables().map_err(|error| error.to_string())?;
+        self.apply_mode(before, "configuration");
+        self.attach();
+        Ok(hash)
+    }
+
+    /// Writes what the configuration says into the kernel's tables.
+    pub(super) fn write_tables(&self) -> Result<(), Error> {
+        let config = self.config();
+        let mut ports = Box::new(Ports::none());
+        for &port in &config.login_ports {
+            ports.set(Port::new(port), PortClass::TCP_LOGIN);
+        }
+        self.tables.set_ports(&ports)?;
+        let never_drop: Vec<Network> = config.never_drop.iter().copied().map(network).collect();
+        self.tables.set_never_drop(&never_drop)?;
+        self.write_mode()
+    }
+
+    /// A mode on trial goes on through the agent's restart: the kernel kept it.
+    pub(super) fn resume_trial(&self) {
+        let now = clock::monotonic();
+        let Ok(node) = self.tables.node() else { return };
+        let Some((until, _)) = node.fallback().filter(|(until, _)| *until > now) else { return };
+        let trial = match node.mode(|| now) {
+            agent_ebpf::Mode::Off => Mode::Off,
+            agent_ebpf::Mode::Audit => Mode::Audit,
+            agent_ebpf::Mode::Enforce => Mode::Enforce,
+        };
+        lock(&self.mode).try_out(trial, Duration::from_nanos(until - now), Instant::now());
+    }
+
+    /// The mode may have changed: the kernel, the hook, the sessions and the audit trail follow.
+    pub(super) fn apply_mode(&self, before: Mode, by: &str) {
+        if let Err(error) = self.write_mode() {
+            tracing::error!("the kernel keeps the old mode: {error}");
+        }
+        let now = self.mode();
+        if now != before {
+            self.audit.write(What::ModeChanged { from: before, to: now, by: by.to_owned() }, Subject::default());
+        }
+    }
+
+    /// Writes the mode to wherever it is read.
+    fn write_mode(&self) -> Result<(), Error> {
+        let (mode, settled, trial) = {
+            let (node, now) = (lock(&self.mode), Instant::now());
+            (node.at(now), node.settled(), node.trial_at(now).map(|trial| trial.until.duration_since(now)))
+        };
+        let until = trial.map(|left| clock::monotonic().saturating_add(u64::try_from(left.as_nanos()).unwrap_or(0)));
+        let node = match until {
+            Some(until) => Node::until(kernel_mode(mode), until, kernel_mode(settled)),
+            None => Node::in_mode(kernel_mode(mode)),
+        };
+        self.tables.set_node(&node)?;
+        self.write_mode_files(mode, settled, until);
+        self.audit.set_mode(mode);
+        self.sessions.set_mode(mode, self.config().on_cut);
+        Ok(())
+    }
+
+    /// The hook's files: of the boot that is, and, without what is on trial, of the next.
+    fn write_mode_files(&self, mode: Mode, settled: Mode, until: Option<u64>) {
+        let config = self.config();
+        let clusters = config.policy.clusters();
+        let file = ModeFile {
+            mode: hook_mode(mode),
+            until: until.map(|monotonic_ns| Until { monotonic_ns, mode: hook_mode(settled) }),
+            login_ports: config.login_ports.clone(),
+            login_names: clusters.is_empty() || clusters.iter().any(|cluster| cluster.principals_file.is_none()),
+            principals_files: clusters.iter().filter_map(|cluster| cluster.principals_file.clone()).collect(),
+        };
+        let next_boot = ModeFile { mode: hook_mode(settled), until: None, ..file.clone() };
+        for (file, dir) in [(&file, &config.runtime_dir), (&next_boot, &config.state_dir)] {
+            if let Err(error) = file.write(dir) {
+                tracing::error!("{}: the hook is not told the mode: {error}", dir.display());
+            }
+        }
+    }
+}
+
+/// What a reload cannot change.
+fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
+    let differs = [
+        ("runtime_dir", old.runtime_dir != new.runtime_dir),
+        ("state_dir", old.state_dir != new.state_dir),
+        ("bpf_pin_dir", old.bpf_pin_dir != new.bpf_pin_dir),
+        ("max_sessions", old.max_sessions != new.max_sessions),
+        ("kernel_log", old.kernel_log != new.kernel_log),
+        ("read_group", old.read_group != new.read_group),
+    ];
+    differs.into_iter().find(|(_, differs)| *differs).map(|(name, _)| name)
+}
+
+fn hook_mode(mode: Mode) -> HookMode {
+    match mode {
+        Mode::Off => HookMode::Off,
+        Mode::Audit => HookMode::Audit,
+        Mode::Enforce => HookMode::Enforce,
+    }
+}

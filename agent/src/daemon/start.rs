@@ -1,0 +1,170 @@
+//! Starting: in the order in which nothing is ever unprotected, and ending without undoing.
+
+use super::admin::{Rights, callers};
+use super::locks::Locks;
+use super::mode::NodeMode;
+use super::penalties::Penalties;
+use super::serve::{Hook, hooks};
+use super::sockets::{Sockets, make_dir};
+use super::state::{StateFile, Stored};
+use super::strangers::Strangers;
+use super::{Daemon, lock, reload, sweep};
+use crate::audit::{Audit, Subject, What};
+use crate::clock;
+use crate::config::{self, Config, ConfigError, KernelLog};
+use crate::datapath::{Datapath, Error, Settings, Takeover};
+use crate::login::{Denials, Queries};
+use crate::session::Sessions;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Instant;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// Why the agent did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The kernel programs could not be loaded, or their maps not be written.
+    #[error("the kernel's part is not in place")]
+    Datapath(#[from] Error),
+    /// A directory, socket or the state file.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Runs the agent until it is told to end (SIGTERM, SIGINT). What it put into the kernel stays and goes on.
+///
+/// # Errors
+/// It could not start; whatever an earlier agent put into the kernel stays in force.
+pub async fn run(config_path: &Path) -> Result<(), StartError> {
+    let config = config::load(config_path)?;
+    make_dir(&config.state_dir, 0o755)?;
+    let daemon = Arc::new(prepare(config, config_path)?);
+    let sockets = Sockets::bind(&daemon.config().runtime_dir, &daemon.config().read_group)?;
+    let mut tasks = spawn(&daemon, sockets)?;
+    daemon.started();
+    wait_for_the_end(&daemon).await?;
+    daemon.audit.write(What::AgentStopped, Subject::default());
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tasks.shutdown().await;
+    Ok(())
+}
+
+/// Loads or takes over the kernel's part, and brings it in line with configuration and stored state.
+fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
+    let state_file = StateFile::in_dir(&config.state_dir);
+    let stored = read_state(&state_file);
+    let mode = NodeMode::new(config.mode, stored.mode);
+    let audit = Arc::new(Audit::new(mode.at(Instant::now()), config.event_log.as_deref()));
+    let settings = Settings {
+        pin_dir: config.bpf_pin_dir.clone(),
+        max_sessions: config.max_sessions,
+        kernel_log: config.kernel_log,
+    };
+    let (datapath, takeover) = Datapath::open(&settings)?;
+    let tables = Arc::new(datapath.tables()?);
+    let sessions = Sessions::recover(Arc::clone(&tables), Arc::clone(&audit))?;
+    let daemon = Daemon {
+        audit,
+        sessions,
+        mode: Mutex::new(mode),
+        locks: Mutex::new(Locks::new(stored.locks)),
+        state_file,
+        penalties: Penalties::new(Arc::clone(&tables)),
+        tables,
+        datapath: Mutex::new(datapath),
+        not_covered: Mutex::default(),
+        denials: Mutex::new(Denials::default()),
+        queries: Mutex::new(Queries::default()),
+        strangers: Mutex::new(Strangers::default()),
+        takeover: sentence(&takeover),
+        started_at: clock::unix(),
+        sweep_soon: Notify::new(),
+        config: RwLock::new(Arc::new(config)),
+        config_path: config_path.to_owned(),
+        reload_error: Mutex::new(None),
+    };
+    daemon.resume_trial();
+    daemon.write_tables()?;
+    daemon.attach();
+    daemon.enforce_locks();
+    daemon.look_at_strangers(true);
+    Ok(daemon)
+}
+
+/// How the agent took over, for `status` and the audit trail.
+fn sentence(takeover: &Takeover) -> String {
+    match takeover {
+        Takeover::Fresh => "started afresh".to_owned(),
+        Takeover::SameVersion { sessions } => format!("went on with {sessions} sessions"),
+        Takeover::Migrated { from, sessions } => format!("moved {sessions} sessions from maps of version {from}"),
+        Takeover::StartedAfresh { why } => format!("started afresh: {why}"),
+    }
+}
+
+/// A state file that cannot be read must not keep the agent, and with it every login, from coming back.
+fn read_state(file: &StateFile) -> Stored {
+    file.read().unwrap_or_else(|error| {
+        tracing::error!("locks and mode set by command are forgotten: {error}");
+        Stored::default()
+    })
+}
+
+fn spawn(daemon: &Arc<Daemon>, sockets: Sockets) -> Result<JoinSet<()>, StartError> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(hooks(Arc::clone(daemon), sockets.principals, Hook::Principals));
+    tasks.spawn(hooks(Arc::clone(daemon), sockets.pam, Hook::Pam));
+    tasks.spawn(callers(Arc::clone(daemon), sockets.admin, Rights::All));
+    tasks.spawn(callers(Arc::clone(daemon), sockets.read, Rights::Read));
+    tasks.spawn(sweep::sweeps(Arc::clone(daemon)));
+    tasks.spawn(sweep::deadlines(Arc::clone(daemon)));
+    tasks.spawn(super::attach::follow(Arc::clone(daemon)));
+    tasks.spawn(sweep::packet_events(Arc::clone(daemon))?);
+    if daemon.config().kernel_log != KernelLog::Off
+        && let Some(log) = lock(&daemon.datapath).kernel_log()?
+    {
+        tasks.spawn(async move { tracing::error!("what the kernel programs say cannot be read: {}", log.await) });
+    }
+    Ok(tasks)
+}
+
+/// SIGHUP reloads; SIGTERM and SIGINT end.
+async fn wait_for_the_end(daemon: &Arc<Daemon>) -> io::Result<()> {
+    let mut reloads = signal(SignalKind::hangup())?;
+    let mut terminations = signal(SignalKind::terminate())?;
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    loop {
+        tokio::select! {
+            _ = terminations.recv() => return Ok(()),
+            _ = interrupts.recv() => return Ok(()),
+            _ = reloads.recv() => reload::reload(daemon),
+        }
+    }
+}
+
+impl Daemon {
+    fn started(&self) {
+        let what = What::AgentStarted { takeover: self.takeover.clone(), sessions: self.sessions.len() };
+        self.audit.write(what, Subject::default());
+        notify(&[sd_notify::NotifyState::Ready]);
+    }
+
+    /// Locks may have been set for sessions that were live when the agent died in between.
+    fn enforce_locks(&self) {
+        for set in lock(&self.locks).list() {
+            self.sessions.cut_locked(&set);
+        }
+    }
+}
+
+/// Tells systemd, where it started us.
+pub(super) fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!("systemd was not told: {error}");
+    }
+}

@@ -1,0 +1,103 @@
+//! What outlives a reboot: locks and the commanded mode, in `state_dir/state.json`, replaced as a whole.
+
+use super::mode::Commanded;
+use pinning::Lock;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// What is stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Locks in force.
+    #[serde(default)]
+    pub locks: Vec<Lock>,
+    /// A mode set by command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Commanded>,
+}
+
+/// The file it is stored in.
+#[derive(Debug)]
+pub struct StateFile {
+    path: PathBuf,
+}
+
+impl StateFile {
+    /// The file below a state directory.
+    #[must_use]
+    pub fn in_dir(dir: &Path) -> Self {
+        Self { path: dir.join("state.json") }
+    }
+
+    /// Reads it; a missing file is an empty state.
+    ///
+    /// # Errors
+    /// It cannot be read or makes no sense; its path is named.
+    pub fn read(&self) -> io::Result<Stored> {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display()));
+        match fs::read(&self.path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| named(error.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stored::default()),
+            Err(error) => Err(named(error)),
+        }
+    }
+
+    /// Replaces it; after a crash either the old or the new state is there.
+    ///
+    /// # Errors
+    /// It could not be written; the old state is untouched.
+    pub fn write(&self, stored: &Stored) -> io::Result<()> {
+        replace(&self.path, &serde_json::to_vec_pretty(stored)?, 0o600)
+    }
+}
+
+/// Replaces a file as a whole, durably.
+///
+/// # Errors
+/// It could not be written; the old file is untouched.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let new = path.with_extension("new");
+    // A leftover of a crash may have other permissions.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _gone => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_is_an_empty_state_and_a_damaged_one_an_error_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::in_dir(dir.path());
+        assert_eq!(file.read().unwrap(), Stored::default());
+        fs::write(dir.path().join("state.json"), "{").unwrap();
+        assert!(file.read().unwrap_err().to_string().contains("state.json"));
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_only_root_can_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::in_dir(dir.path());
+        let stored = Stored {
+            mode: Some(Commanded { mode: pinning::Mode::Enforce, configured: pinning::Mode::Audit }),
+            ..Stored::default()
+        };
+        file.write(&stored).unwrap();
+        file.write(&stored).unwrap();
+        assert_eq!(file.read().unwrap(), stored);
+        let permissions = fs::metadata(dir.path().join("state.json")).unwrap().permissions();
+        assert_eq!(permissions.mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,49 @@
+//! What is in force, for `status`.
+
+use super::call::{PacketCount, Status};
+use super::{Daemon, lock};
+use agent_ebpf::Reason;
+use std::time::Instant;
+
+impl Daemon {
+    /// Everything in one answer.
+    pub(super) fn status(&self) -> Status {
+        let config = self.config();
+        let (attachments, not_covered) = self.coverage();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at: self.started_at,
+            takeover: self.takeover.clone(),
+            mode: lock(&self.mode).in_force(Instant::now()),
+            config_hash: config.hash.clone(),
+            reload_error: lock(&self.reload_error).clone(),
+            login_ports: config.login_ports.clone(),
+            attachments,
+            not_covered,
+            sessions: self.sessions.len(),
+            max_sessions: config.max_sessions,
+            unmanaged: lock(&self.strangers).unmanaged().len(),
+            locks: self.locks().list().len(),
+            penalties: self.penalties.list().len(),
+            packets: self.packets(),
+        }
+    }
+
+    fn packets(&self) -> Vec<PacketCount> {
+        let counters = match self.tables.counters() {
+            Ok(counters) => counters,
+            Err(error) => {
+                tracing::error!("counters cannot be read: {error}");
+                return Vec::new();
+            }
+        };
+        let count = |reason: Reason| PacketCount {
+            reason: reason.name().to_owned(),
+            action: reason.action().name().to_owned(),
+            packets: counters.of(reason),
+            overruled: counters.overruled(reason),
+        };
+        Reason::ALL.into_iter().map(count).collect()
+    }
+}

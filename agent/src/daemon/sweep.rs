@@ -1,0 +1,162 @@
+//! The periodic work: sessions that end, deadlines, strangers, locks and modes that run out.
+
+use super::strangers::Look;
+use super::{Daemon, lock, start};
+use crate::audit::{Subject, What};
+use crate::clock;
+use crate::connections;
+use crate::datapath::Error;
+use agent_ebpf::{Flow, FlowKey, Reason};
+use cotter_hook::connection::destroy_flow;
+use cotter_hook::unmanaged;
+use pinning::Mode;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Between two sweeps; longer where a sweep takes long, so that it never takes more than a twentieth of a core.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Between two looks at connections without a session.
+const STRANGERS: Duration = Duration::from_secs(5);
+/// Between two reports of what was dropped.
+const REPORT: Duration = Duration::from_secs(60);
+
+/// Sweeps until the daemon ends.
+pub(super) async fn sweeps(daemon: Arc<Daemon>) {
+    let (mut strangers, mut report) = (Instant::now(), Instant::now());
+    loop {
+        let began = Instant::now();
+        let worker = Arc::clone(&daemon);
+        let (look, tell) = (strangers.elapsed() >= STRANGERS, report.elapsed() >= REPORT);
+        let swept = tokio::task::spawn_blocking(move || worker.sweep(look, tell)).await;
+        if let Err(error) = swept {
+            tracing::error!("a sweep failed: {error}");
+        }
+        if look {
+            strangers = Instant::now();
+        }
+        if tell {
+            report = Instant::now();
+        }
+        start::notify(&[sd_notify::NotifyState::Watchdog]);
+        let pause = SWEEP.max(began.elapsed() * 20);
+        // A session's end wakes us early, but its socket is still closing then.
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = daemon.sweep_soon.notified() => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Cuts sessions at the second at which they end.
+pub(super) async fn deadlines(daemon: Arc<Daemon>) {
+    loop {
+        // New sessions may end sooner than any known one, so look again every second.
+        let wait = daemon.sessions.next_end().map_or(SWEEP, |end| clock::until(end).min(SWEEP));
+        tokio::time::sleep(wait.max(Duration::from_millis(5))).await;
+        let worker = Arc::clone(&daemon);
+        if let Err(error) = tokio::task::spawn_blocking(move || worker.sessions.cut_expired()).await {
+            tracing::error!("sessions that ended were not cut: {error}");
+        }
+    }
+}
+
+/// Reports the first drop of each session, and drops that belong to no session.
+///
+/// # Errors
+/// The kernel's event buffer cannot be read.
+pub(super) fn packet_events(daemon: Arc<Daemon>) -> Result<impl Future<Output = ()> + Send + 'static, Error> {
+    let mut events = lock(&daemon.datapath).events()?;
+    Ok(async move {
+        while let Ok(event) = events.next().await {
+            daemon.packet_dropped(&event);
+        }
+        tracing::error!("the kernel's events can no longer be read; drops are still counted");
+    })
+}
+
+impl Daemon {
+    fn sweep(&self, look_at_strangers: bool, report: bool) {
+        self.sessions.sweep();
+        self.end_trial();
+        let ended = self.locks().remove_ended();
+        for gone in &ended {
+            self.audit.write(What::Unlocked { lock: gone.id.clone() }, Subject::default());
+        }
+        if !ended.is_empty()
+            && let Err(error) = self.store()
+        {
+            tracing::warn!("locks that ran out are still stored: {error}");
+        }
+        self.penalties.remove_ended();
+        self.audit.summarise();
+        if look_at_strangers {
+            self.look_at_strangers(false);
+            self.attach();
+        }
+        if report {
+            self.sessions.report_drops();
+        }
+    }
+
+    fn end_trial(&self) {
+        let before = lock(&self.mode).in_trial();
+        if let Some(before) = before.filter(|_| lock(&self.mode).end_trial(Instant::now())) {
+            self.apply_mode(before, "not confirmed in time");
+        }
+    }
+
+    /// Ends connections that stay on a login port without a session. At the agent's start, and while nothing is
+    /// enforced, connections are taken as they are.
+    pub(super) fn look_at_strangers(&self, at_start: bool) {
+        let config = self.config();
+        let of_sessions = self.sessions.connections();
+        let all = match connections::list(&config.login_ports) {
+            Ok(all) => all,
+            Err(error) => return tracing::warn!("connections to login ports cannot be listed: {error}"),
+        };
+        let here: HashSet<u64> = all.iter().map(|connection| connection.cookie).collect();
+        let gone: Vec<_> = of_sessions.into_iter().filter(|it| !here.contains(&it.cookie)).collect();
+        self.sessions.forget(&gone);
+        let marked: HashSet<u64> = unmanaged::list(&config.runtime_dir).unwrap_or_default().into_iter().collect();
+        for gone in marked.iter().filter(|cookie| !here.contains(cookie)) {
+            // A mark that stays behind is a few bytes in memory until the next boot.
+            let _removed = unmanaged::remove(&config.runtime_dir, *gone);
+        }
+        let exempt = |ip| config.never_drop.iter().any(|network| network.contains(&ip));
+        let without_session = all
+            .into_iter()
+            .filter(|it| !it.peer.ip().is_loopback() && !exempt(it.peer.ip()) && !self.sessions.has_connection(it.cookie));
+        let look = Look {
+            without_session: without_session.collect(),
+            marked: &marked,
+            lenient: at_start || self.mode() != Mode::Enforce,
+            grace: config.login_grace_time,
+        };
+        let overdue = lock(&self.strangers).look(&look, Instant::now());
+        for connection in overdue {
+            self.end_stranger(connection);
+        }
+    }
+
+    /// In the kernel first, then the socket.
+    fn end_stranger(&self, connection: connections::Connection) {
+        let key = FlowKey::tcp(connection.peer, connection.local);
+        if let Err(error) = self.tables.insert_flow(&key, &Flow::cut(connection.cookie)) {
+            tracing::warn!("{}: its packets could not be stopped: {error}", connection.peer);
+        }
+        if let Err(error) = destroy_flow(connection.local, connection.peer, connection.cookie) {
+            tracing::warn!("{}: its socket could not be closed: {error}", connection.peer);
+        }
+        let subject = Subject { observed: Some(connection.peer.ip().to_string()), ..Subject::default() };
+        self.audit.write(What::ConnectionCut { cause: "no session within the grace time".to_owned() }, subject);
+    }
+
+    fn packet_dropped(&self, event: &agent_ebpf::Event) {
+        let session = event.session().map(|id| id.to_string());
+        let overruled = event.overruled().is_some();
+        let reason = event.overruled().or(event.reason()).map_or("unknown", Reason::name).to_owned();
+        let subject = Subject { observed: Some(event.source().ip().to_string()), ..Subject::default() };
+        self.audit.write(What::PacketsDropped { session, reason, count: 1, overruled }, subject);
+    }
+}

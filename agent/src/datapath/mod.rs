@@ -1,0 +1,97 @@
+//! The agent's hands on the kernel: loads, pins and attaches the programs, takes over what an earlier agent left, and
+//! gives typed access to the maps. Nothing outside this folder knows aya.
+
+mod attachment;
+mod clock;
+mod clsact;
+mod error;
+mod events;
+mod judge;
+mod log;
+mod migration;
+mod object;
+mod pins;
+mod table;
+mod tables;
+mod takeover;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aya::Ebpf;
+use aya::programs::links::FdLink;
+
+use self::attachment::Attached;
+pub use self::attachment::{AttachMode, Attachment, Method, TcHook};
+pub use self::clock::now;
+pub use self::error::Error;
+pub use self::events::Events;
+pub use self::judge::{Judge, Judgement};
+pub use self::log::KernelLog;
+use self::pins::Pins;
+pub use self::tables::{Counters, Tables};
+pub use self::takeover::Takeover;
+
+/// What the datapath needs to know before anything is loaded.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// A directory of the agent's own in bpffs; made if it is missing.
+    pub pin_dir: PathBuf,
+    /// How many sessions there may be at once; of flows there may be twice as many.
+    pub max_sessions: u32,
+    /// How much the kernel programs say.
+    pub kernel_log: KernelLog,
+}
+
+/// The loaded programs and where they are attached. Dropping it leaves everything in force.
+#[derive(Debug)]
+pub struct Datapath {
+    pins: Pins,
+    ebpf: Ebpf,
+    attached: BTreeMap<u32, Attached>,
+    /// Follows closing sockets; held only so that it is clear who holds it.
+    _close: FdLink,
+}
+
+impl Datapath {
+    /// Loads the programs, over the maps that an earlier agent left where they fit, and replaces its programs where they
+    /// are attached, so that no packet goes unjudged meanwhile.
+    ///
+    /// What an earlier agent left never keeps this one from starting: see [`Takeover`]. Must be called in the network
+    /// namespace whose devices are to be covered.
+    pub fn open(settings: &Settings) -> Result<(Self, Takeover), Error> {
+        let pins = Pins::prepare(&settings.pin_dir)?;
+        takeover::open(pins, settings)
+    }
+
+    /// The maps of this agent.
+    pub fn tables(&self) -> Result<Tables, Error> {
+        Tables::open_directory(&self.directory())
+    }
+
+    /// The kernel's events. There can be one reader only: each event is read once.
+    pub fn events(&self) -> Result<Events, Error> {
+        Events::open(&self.directory())
+    }
+
+    /// Hands what the kernel programs say to the `log` crate's logger for as long as the future runs; `None` from the
+    /// second call on. Must be called inside a tokio runtime.
+    pub fn kernel_log(&mut self) -> Result<Option<impl Future<Output = io::Error> + use<>>, Error> {
+        log::reader(&mut self.ebpf).map_err(Error::Events)
+    }
+
+    /// Where the programs are attached.
+    pub fn attachments(&self) -> impl Iterator<Item = &Attachment> {
+        self.attached.values().map(|attached| &attached.attachment)
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.pins.current()
+    }
+}
+
+/// Whether an agent has loaded programs and maps below this pin directory since the node booted.
+pub fn is_loaded(pin_dir: &Path) -> bool {
+    pins::version_directory(pin_dir, agent_ebpf::ABI_VERSION).is_dir()
+}

@@ -1,0 +1,162 @@
+//! The kernel object: its programs, the shapes of its maps, loading it.
+
+use std::path::Path;
+
+use agent_ebpf::{Address, Budget, Drops, Flow, FlowKey, Node, Penalty, Ports, Reason, Session, SessionId};
+use aya::maps::{MapInfo, MapType};
+use aya::programs::{BtfTracePoint, Program as LoadedProgram, SchedClassifier, Xdp};
+use aya::{Btf, Ebpf, EbpfLoader};
+
+use super::{Error, KernelLog, Settings};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("COTTER_EBPF_OBJECT"));
+
+/// A program of the object.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Program {
+    Xdp,
+    Tc,
+    TcLayer3,
+    Close,
+}
+
+impl Program {
+    pub(super) const ALL: [Self; 4] = [Self::Xdp, Self::Tc, Self::TcLayer3, Self::Close];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Xdp => "cotter_xdp",
+            Self::Tc => "cotter_tc",
+            Self::TcLayer3 => "cotter_tc_l3",
+            Self::Close => "cotter_close",
+        }
+    }
+
+    pub(super) fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|program| program.name() == name)
+    }
+}
+
+/// The tracepoint of [`Program::Close`].
+const TRACEPOINT: &str = "inet_sock_set_state";
+
+/// How many entries a map has.
+#[derive(Clone, Copy, Debug)]
+enum Entries {
+    Fixed(u32),
+    /// As many as there may be sessions, times this.
+    PerSession(u32),
+}
+
+/// What a map looks like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) name: &'static str,
+    kind: MapType,
+    pub(super) key: u32,
+    pub(super) value: u32,
+    entries: Entries,
+}
+
+/// What is written to `DETAILS`: the length of the text, then the text.
+pub(super) type DetailsRecord = [u8; agent_ebpf::DETAILS_CAPACITY + size_of::<u32>()];
+
+/// All maps that are pinned.
+pub(super) const MAPS: [Shape; 13] = [
+    Shape::of::<u32, Node>("NODE", MapType::Array, Entries::Fixed(1)),
+    Shape::of::<u32, Ports>("PORTS", MapType::Array, Entries::Fixed(1)),
+    Shape::of::<Address, u8>("LOCAL", MapType::Hash, Entries::Fixed(65536)),
+    Shape::of::<FlowKey, Flow>("FLOWS", MapType::Hash, Entries::PerSession(2)),
+    Shape::of::<u64, FlowKey>("SOCKETS", MapType::Hash, Entries::PerSession(2)),
+    Shape::of::<SessionId, Session>("SESSIONS", MapType::Hash, Entries::PerSession(1)),
+    Shape::of::<SessionId, DetailsRecord>("DETAILS", MapType::Hash, Entries::PerSession(1)),
+    Shape::of::<SessionId, Drops>("DROPS", MapType::Hash, Entries::PerSession(1)),
+    Shape::of::<[u32; 5], u8>("NEVER_DROP", MapType::LpmTrie, Entries::Fixed(4096)),
+    Shape::of::<Address, Penalty>("PENALTIES", MapType::Hash, Entries::Fixed(16384)),
+    Shape::of::<u32, u64>("COUNTERS", MapType::PerCpuArray, Entries::Fixed(2 * Reason::ROOM)),
+    Shape::of::<(), ()>("EVENTS", MapType::RingBuf, Entries::Fixed(1 << 18)),
+    Shape::of::<u32, Budget>("EVENT_BUDGET", MapType::PerCpuArray, Entries::Fixed(1)),
+];
+
+/// The maps that hold what the verdict goes by; a [`super::Judge`] reads these and no others of the live ones.
+pub(super) const POLICY: [&str; 7] =
+    ["NODE", "PORTS", "LOCAL", "FLOWS", "SESSIONS", "NEVER_DROP", "PENALTIES"];
+
+impl Shape {
+    const fn of<K, V>(name: &'static str, kind: MapType, entries: Entries) -> Self {
+        Self { name, kind, key: size_of::<K>() as u32, value: size_of::<V>() as u32, entries }
+    }
+
+    fn max_entries(&self, max_sessions: u32) -> u32 {
+        match self.entries {
+            Entries::Fixed(entries) => entries,
+            Entries::PerSession(times) => max_sessions.saturating_mul(times),
+        }
+    }
+
+    /// Whether a pinned map is just what this agent would make.
+    pub(super) fn matches(&self, info: &MapInfo, max_sessions: u32) -> bool {
+        info.map_type().is_ok_and(|kind| kind == self.kind)
+            && info.key_size() == self.key
+            && info.value_size() == self.value
+            && info.max_entries() == self.max_entries(max_sessions)
+    }
+}
+
+/// Loads all programs, with the maps pinned in `directory`; maps that are missing there are made and pinned.
+pub(super) fn load(directory: &Path, settings: &Settings) -> Result<Ebpf, Error> {
+    let names = MAPS.map(|map| map.name);
+    let mut ebpf = open(directory, &names, settings.max_sessions, settings.kernel_log)?;
+    let btf = Btf::from_sys_fs().map_err(|source| Error::Load { source: Box::new(source.into()) })?;
+    for program in Program::ALL {
+        let loaded = match program {
+            Program::Xdp => xdp(&mut ebpf)?.load(),
+            Program::Tc | Program::TcLayer3 => classifier(&mut ebpf, program)?.load(),
+            Program::Close => tracepoint(&mut ebpf)?.load(TRACEPOINT, &btf),
+        };
+        loaded.map_err(Error::program(program.name(), "the kernel does not take it"))?;
+    }
+    Ok(ebpf)
+}
+
+/// Loads the XDP program alone, with the policy maps pinned in `directory` and private ones for the rest.
+pub(super) fn load_judge(directory: &Path) -> Result<Ebpf, Error> {
+    // A bound only matters to maps that are made here, which are private and stay empty.
+    let mut ebpf = open(directory, &POLICY, 1, KernelLog::Off)?;
+    xdp(&mut ebpf)?.load().map_err(Error::program(Program::Xdp.name(), "the kernel does not take it"))?;
+    Ok(ebpf)
+}
+
+fn open(directory: &Path, pinned: &[&'static str], max_sessions: u32, log: KernelLog) -> Result<Ebpf, Error> {
+    let level = log.level();
+    let mut loader = EbpfLoader::new();
+    loader.override_global(aya_log::LEVEL, &level, true);
+    for map in &MAPS {
+        loader.map_max_entries(map.name, map.max_entries(max_sessions));
+    }
+    for name in pinned {
+        loader.map_pin_path(name, directory.join(name));
+    }
+    loader.load(OBJECT).map_err(|source| Error::Load { source: Box::new(source) })
+}
+
+pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
+    program(ebpf, Program::Xdp)
+}
+
+pub(super) fn classifier(ebpf: &mut Ebpf, which: Program) -> Result<&mut SchedClassifier, Error> {
+    program(ebpf, which)
+}
+
+pub(super) fn tracepoint(ebpf: &mut Ebpf) -> Result<&mut BtfTracePoint, Error> {
+    program(ebpf, Program::Close)
+}
+
+fn program<'e, P>(ebpf: &'e mut Ebpf, which: Program) -> Result<&'e mut P, Error>
+where
+    &'e mut P: TryFrom<&'e mut LoadedProgram, Error = aya::programs::ProgramError>,
+{
+    let missing = aya::programs::ProgramError::NotLoaded;
+    let found = ebpf.program_mut(which.name()).ok_or(missing);
+    found.and_then(TryInto::try_into).map_err(Error::program(which.name(), "not in the object"))
+}

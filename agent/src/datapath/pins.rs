@@ -1,0 +1,154 @@
+//! The directory in bpffs that outlives the agent: who may write it, and what lies where.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use agent_ebpf::ABI_VERSION;
+use rustix::fs::{FlockOperation, flock, statfs};
+use rustix::mount::{MountFlags, mount};
+
+use super::Error;
+
+/// Where bpffs belongs; the one place where the agent mounts it itself.
+const BPFFS: &str = "/sys/fs/bpf";
+/// `BPF_FS_MAGIC` of `linux/magic.h`.
+const BPFFS_MAGIC: i64 = 0xcafe_4a11;
+
+/// The agent's pin directory, checked, and locked against a second agent.
+#[derive(Debug)]
+pub(super) struct Pins {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Pins {
+    /// Makes the directory if it is missing, and checks that nobody but root can change what lies in it.
+    pub(super) fn prepare(path: &Path) -> Result<Self, Error> {
+        let refuse = |why: String| Error::PinDirectory { path: path.into(), why };
+        if !path.is_absolute() {
+            return Err(refuse("the pin directory must be an absolute path".into()));
+        }
+        let parent = path.parent().ok_or_else(|| refuse("the pin directory cannot be the root".into()))?;
+        if path.starts_with(BPFFS) && !is_bpffs(Path::new(BPFFS)) {
+            mount("bpf", BPFFS, "bpf", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, c"mode=0700")
+                .map_err(|error| refuse(format!("cannot mount bpffs at {BPFFS}: {error}")))?;
+        }
+        let mut directory = DirBuilder::new();
+        directory.mode(0o700).recursive(true);
+        directory.create(parent).map_err(Error::file(parent))?;
+        if !is_bpffs(parent) {
+            return Err(refuse(format!("not on bpffs; mount one: mount -t bpf bpf {}", parent.display())));
+        }
+        let parent = parent.canonicalize().map_err(Error::file(parent))?;
+        check_parents(&parent).map_err(refuse)?;
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(Error::file(path)(error)),
+            Ok(()) | Err(_) => {}
+        }
+        check_own(path).map_err(refuse)?;
+        let lock = File::open(path).map_err(Error::file(path))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::AlreadyRunning { path: path.into() }),
+            Err(error) => Err(Error::file(path)(error.into())),
+        }
+    }
+
+    /// Where everything of this agent's version lies.
+    pub(super) fn current(&self) -> PathBuf {
+        version_directory(&self.path, ABI_VERSION)
+    }
+
+    /// Where everything of version `abi` lies.
+    pub(super) fn version(&self, abi: u32) -> PathBuf {
+        version_directory(&self.path, abi)
+    }
+
+    /// Where a new version is put together before it is moved into place; empty and fresh.
+    pub(super) fn staging(&self) -> Result<PathBuf, Error> {
+        let staging = self.path.join("staging");
+        remove(&staging)?;
+        DirBuilder::new().mode(0o700).create(&staging).map_err(Error::file(&staging))?;
+        Ok(staging)
+    }
+
+    /// A free place for what stands in the way of the current version, until its links have been taken over.
+    pub(super) fn replaced(&self) -> PathBuf {
+        let places = (0u32..).map(|number| self.path.join(format!("replaced{number}")));
+        places.into_iter().find(|place| place.symlink_metadata().is_err()).unwrap_or_default()
+    }
+
+    /// All directories of earlier agents but that of the current version.
+    pub(super) fn others(&self) -> Result<Vec<PathBuf>, Error> {
+        let entries = fs::read_dir(&self.path).map_err(Error::file(&self.path))?;
+        let paths = entries.flatten().map(|entry| entry.path());
+        let current = self.current();
+        Ok(paths.filter(|path| *path != current && is_version(path)).collect())
+    }
+}
+
+/// Whether a path is of those that [`Pins::version`] and [`Pins::replaced`] give.
+fn is_version(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let number = name.strip_prefix("replaced").or_else(|| name.strip_prefix('v'));
+    number.is_some_and(|number| number.parse::<u32>().is_ok()) && path.is_dir()
+}
+
+/// Where version `abi` of what is pinned in `pin_directory` lies.
+pub(super) fn version_directory(pin_directory: &Path, abi: u32) -> PathBuf {
+    pin_directory.join(format!("v{abi}"))
+}
+
+/// Removes a directory with everything in it, or a file; that it is missing is fine.
+pub(super) fn remove(path: &Path) -> Result<(), Error> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file(path)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Moves a pin; what lay there before is replaced at once.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::rename(from, to).map_err(Error::file(from))
+}
+
+fn is_bpffs(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.f_type as i64 & 0xffff_ffff == BPFFS_MAGIC)
+}
+
+/// Nobody but root may replace the directory by one of their own: every parent is root's, and others may write it only
+/// if it is sticky.
+fn check_parents(parent: &Path) -> Result<(), String> {
+    for ancestor in parent.ancestors() {
+        let metadata = fs::metadata(ancestor).map_err(|error| format!("{}: {error}", ancestor.display()))?;
+        if metadata.uid() != 0 {
+            return Err(format!("{} does not belong to root", ancestor.display()));
+        }
+        if metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0 {
+            return Err(format!("{} can be written by others than root", ancestor.display()));
+        }
+    }
+    Ok(())
+}
+
+fn check_own(path: &Path) -> Result<(), String> {
+    let metadata = fs::symlink_metadata(path).map_err(|error: io::Error| error.to_string())?;
+    if !metadata.is_dir() {
+        return Err("not a directory".into());
+    }
+    if metadata.uid() != 0 {
+        return Err("does not belong to root; remove it, or name another bpf_pin_dir".into());
+    }
+    if metadata.mode() & 0o7777 != 0o700 {
+        let mode = metadata.mode() & 0o7777;
+        return Err(format!("has mode {mode:04o} instead of 0700; remove it, or name another bpf_pin_dir"));
+    }
+    Ok(())
+}

@@ -1,0 +1,285 @@
+//! The maps as the agent uses them: typed, and each change in the order that the kernel programs need.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use agent_ebpf::{
+    Address, DETAILS_CAPACITY, Drops, Flow, FlowKey, Nanoseconds, Network, Node, Penalty, Ports, Reason, Session,
+    SessionId, SocketCookie,
+};
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
+
+use super::Error;
+use super::object::DetailsRecord;
+use super::pins::version_directory;
+use super::table::{Existing, Table};
+
+/// All maps. They can be read and written while no agent runs, and by several at once.
+pub struct Tables {
+    node: Mutex<Array<MapData, Node>>,
+    ports: Mutex<Array<MapData, Ports>>,
+    local: Table<Address, u8>,
+    flows: Table<FlowKey, Flow>,
+    sockets: Table<SocketCookie, FlowKey>,
+    sessions: Table<SessionId, Session>,
+    details: Table<SessionId, DetailsRecord>,
+    drops: Table<SessionId, Drops>,
+    never_drop: Mutex<LpmTrie<MapData, [u8; 16], u8>>,
+    penalties: Table<Address, Penalty>,
+    counters: PerCpuArray<MapData, u64>,
+}
+
+/// Packets counted since the node booted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Counters {
+    by_reason: [u64; Reason::ALL.len()],
+    overruled: [u64; Reason::ALL.len()],
+}
+
+impl Counters {
+    /// Packets that this reason passed or dropped.
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.by_reason[reason as usize]
+    }
+
+    /// Packets that this reason would have dropped and audit mode let pass.
+    pub fn overruled(&self, reason: Reason) -> u64 {
+        self.overruled[reason as usize]
+    }
+}
+
+impl Tables {
+    /// Opens the maps that an agent of this version has pinned below `pin_dir`, whether it still runs or not.
+    pub fn open(pin_dir: &Path) -> Result<Self, Error> {
+        let directory = version_directory(pin_dir, agent_ebpf::ABI_VERSION);
+        if !directory.is_dir() {
+            return Err(Error::NotLoaded { path: directory });
+        }
+        Self::open_directory(&directory)
+    }
+
+    pub(super) fn open_directory(directory: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            node: Mutex::new(open(directory, "NODE")?),
+            ports: Mutex::new(open(directory, "PORTS")?),
+            local: Table::open(directory, "LOCAL")?,
+            flows: Table::open(directory, "FLOWS")?,
+            sockets: Table::open(directory, "SOCKETS")?,
+            sessions: Table::open(directory, "SESSIONS")?,
+            details: Table::open(directory, "DETAILS")?,
+            drops: Table::open(directory, "DROPS")?,
+            never_drop: Mutex::new(open(directory, "NEVER_DROP")?),
+            penalties: Table::open(directory, "PENALTIES")?,
+            counters: open(directory, "COUNTERS")?,
+        })
+    }
+
+    /// Adds a session with what is known of it. It is in force for flows that are added from now on.
+    ///
+    /// [`Error::TableFull`] leaves no trace of it.
+    pub fn insert_session(&self, id: SessionId, session: &Session, details: &[u8]) -> Result<(), Error> {
+        let inserted = self
+            .set_details(id, details)
+            .and_then(|()| self.drops.put(&id, &Drops::none(), Existing::Replace))
+            .and_then(|_| self.sessions.put(&id, session, Existing::Replace));
+        if inserted.is_err() {
+            self.remove_session(id)?;
+        }
+        inserted.map(|_| ())
+    }
+
+    /// Changes a session; the next packet is judged by it. False if there is no such session.
+    pub fn update_session(&self, id: SessionId, session: &Session) -> Result<bool, Error> {
+        self.sessions.put(&id, session, Existing::Require)
+    }
+
+    /// Removes a session and what is known of it. Flows that it may still have count as cut.
+    pub fn remove_session(&self, id: SessionId) -> Result<(), Error> {
+        self.sessions.remove(&id)?;
+        self.drops.remove(&id)?;
+        self.details.remove(&id)?;
+        Ok(())
+    }
+
+    /// A session.
+    pub fn session(&self, id: SessionId) -> Result<Option<Session>, Error> {
+        self.sessions.get(&id)
+    }
+
+    /// All sessions.
+    pub fn sessions(&self) -> Result<Vec<(SessionId, Session)>, Error> {
+        self.sessions.entries()
+    }
+
+    /// Writes what is known of a session: a text of at most [`DETAILS_CAPACITY`] bytes.
+    pub fn set_details(&self, id: SessionId, details: &[u8]) -> Result<(), Error> {
+        let length = details.len();
+        if length > DETAILS_CAPACITY {
+            return Err(Error::DetailsTooLong { length });
+        }
+        let mut record: DetailsRecord = [0; _];
+        let (head, body) = record.split_at_mut(size_of::<u32>());
+        head.copy_from_slice(&(length as u32).to_ne_bytes());
+        body[..length].copy_from_slice(details);
+        self.details.put(&id, &record, Existing::Replace).map(|_| ())
+    }
+
+    /// What is known of a session.
+    pub fn details(&self, id: SessionId) -> Result<Option<Vec<u8>>, Error> {
+        let record = self.details.get(&id)?;
+        Ok(record.map(|record| {
+            let (head, body) = record.split_at(size_of::<u32>());
+            let length = head.first_chunk().map_or(0, |head| u32::from_ne_bytes(*head) as usize);
+            body[..length.min(body.len())].to_vec()
+        }))
+    }
+
+    /// What was dropped of a session.
+    pub fn drops(&self, id: SessionId) -> Result<Option<Drops>, Error> {
+        self.drops.get(&id)
+    }
+
+    /// What was dropped of all sessions.
+    pub fn all_drops(&self) -> Result<Vec<(SessionId, Drops)>, Error> {
+        self.drops.entries()
+    }
+
+    /// Adds a connection, or gives it to another session.
+    ///
+    /// The socket must be known to be open after this returns: one that closed before is not removed by the kernel
+    /// programs. One that closes meanwhile is [`Error::SocketClosed`]. [`Error::TableFull`] leaves no trace.
+    pub fn insert_flow(&self, key: &FlowKey, flow: &Flow) -> Result<(), Error> {
+        let cookie = flow.cookie();
+        self.sockets.put(&cookie, key, Existing::Replace)?;
+        let inserted = self.flows.put(key, flow, Existing::Replace).map(|_| ());
+        // From the first step on the tracepoint removes both; if it came in between, the second came too late.
+        let closed = self.sockets.get(&cookie)?.is_none();
+        if inserted.is_err() || closed {
+            self.forget_flow(key, cookie)?;
+        }
+        inserted.and(if closed { Err(Error::SocketClosed) } else { Ok(()) })
+    }
+
+    /// Removes a connection whose socket is known to be gone.
+    pub fn remove_flow(&self, key: &FlowKey) -> Result<(), Error> {
+        match self.flows.get(key)? {
+            Some(flow) => self.forget_flow(key, flow.cookie()),
+            None => Ok(()),
+        }
+    }
+
+    fn forget_flow(&self, key: &FlowKey, cookie: SocketCookie) -> Result<(), Error> {
+        if self.flows.get(key)?.is_some_and(|flow| flow.cookie() == cookie) {
+            self.flows.remove(key)?;
+        }
+        self.sockets.remove(&cookie).map(|_| ())
+    }
+
+    /// A connection.
+    pub fn flow(&self, key: &FlowKey) -> Result<Option<Flow>, Error> {
+        self.flows.get(key)
+    }
+
+    /// All connections that are known.
+    pub fn flows(&self) -> Result<Vec<(FlowKey, Flow)>, Error> {
+        self.flows.entries()
+    }
+
+    /// The node's mode.
+    pub fn node(&self) -> Result<Node, Error> {
+        lock(&self.node).get(&0, 0).map_err(Error::map("NODE"))
+    }
+
+    /// Sets the node's mode.
+    pub fn set_node(&self, node: &Node) -> Result<(), Error> {
+        lock(&self.node).set(0, node, 0).map_err(Error::map("NODE"))
+    }
+
+    /// Sets the class of every port.
+    pub fn set_ports(&self, ports: &Ports) -> Result<(), Error> {
+        lock(&self.ports).set(0, ports, 0).map_err(Error::map("PORTS"))
+    }
+
+    /// Sets which addresses are the node's own.
+    pub fn set_local(&self, addresses: &BTreeSet<Address>) -> Result<(), Error> {
+        self.local.replace(addresses, 1)
+    }
+
+    /// The addresses that count as the node's own.
+    pub fn local(&self) -> Result<BTreeSet<Address>, Error> {
+        self.local.keys()
+    }
+
+    /// Sets whose packets are never dropped.
+    pub fn set_never_drop(&self, networks: &[Network]) -> Result<(), Error> {
+        let error = Error::map("NEVER_DROP");
+        let mut map = lock(&self.never_drop);
+        replace_networks(&mut map, networks).map_err(error)
+    }
+
+    /// Puts a source under penalty; an IPv6 address stands for its /64.
+    pub fn add_penalty(&self, source: Address, until: Nanoseconds) -> Result<(), Error> {
+        self.penalties.put(&source.neighbourhood(), &Penalty::until(until), Existing::Replace).map(|_| ())
+    }
+
+    /// Ends a source's penalty; false if it had none.
+    pub fn remove_penalty(&self, source: Address) -> Result<bool, Error> {
+        self.penalties.remove(&source.neighbourhood())
+    }
+
+    /// All penalties, also those that are over.
+    pub fn penalties(&self) -> Result<Vec<(Address, Penalty)>, Error> {
+        self.penalties.entries()
+    }
+
+    /// The packets counted by all CPUs.
+    pub fn counters(&self) -> Result<Counters, Error> {
+        let count = |counter: u32| -> Result<u64, Error> {
+            let values = self.counters.get(&counter, 0).map_err(Error::map("COUNTERS"))?;
+            Ok(values.iter().sum())
+        };
+        let mut counters = Counters { by_reason: [0; _], overruled: [0; _] };
+        for reason in Reason::ALL {
+            counters.by_reason[reason as usize] = count(reason.counter())?;
+            counters.overruled[reason as usize] = count(reason.overruled_counter())?;
+        }
+        Ok(counters)
+    }
+}
+
+/// What is new is there before what is old goes.
+fn replace_networks(
+    map: &mut LpmTrie<MapData, [u8; 16], u8>,
+    networks: &[Network],
+) -> Result<(), MapError> {
+    let wanted: BTreeSet<(u32, [u8; 16])> =
+        networks.iter().map(|network| (network.bits(), network.address().octets())).collect();
+    let mut present = BTreeSet::new();
+    for key in map.keys() {
+        let key = key?;
+        present.insert((key.prefix_len(), key.data()));
+    }
+    for (bits, octets) in wanted.difference(&present) {
+        map.insert(&Key::new(*bits, *octets), 1, 0)?;
+    }
+    for (bits, octets) in present.difference(&wanted) {
+        map.remove(&Key::new(*bits, *octets))?;
+    }
+    Ok(())
+}
+
+fn open<M>(directory: &Path, name: &'static str) -> Result<M, Error>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    MapData::from_pin(directory.join(name))
+        .and_then(Map::from_map_data)
+        .and_then(M::try_from)
+        .map_err(Error::map(name))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,243 @@
+//! Starting over what an earlier agent left: its maps where they fit, its attachments always.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use agent_ebpf::ABI_VERSION;
+use aya::Ebpf;
+use aya::maps::MapInfo;
+use aya::pin::PinError;
+use aya::programs::links::FdLink;
+use aya::programs::{BtfTracePoint, ProgramError, ProgramInfo, loaded_programs};
+
+use super::attachment::{self, Hold, Method, causes, parse_link_name};
+use super::object::{self, MAPS, Program};
+use super::pins::{self, Pins};
+use super::{Datapath, Error, Settings, Tables, clsact, migration};
+use crate::interfaces::{self, Interface};
+
+/// What an agent found when it started.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Takeover {
+    /// Nothing.
+    Fresh,
+    /// Maps of its own version and size, which it goes on with.
+    SameVersion {
+        /// Sessions in them.
+        sessions: usize,
+    },
+    /// Maps of a neighbouring version or of another size, whose contents it copied.
+    Migrated {
+        /// Their version.
+        from: u32,
+        /// Sessions copied.
+        sessions: usize,
+    },
+    /// Maps that it could not use. Connections of their sessions are unmanaged now.
+    StartedAfresh {
+        /// Why.
+        why: String,
+    },
+}
+
+/// What lies in a version's directory.
+enum Found {
+    Nothing,
+    /// Maps just as this agent makes them.
+    Ours,
+    /// Maps that may be copied.
+    Other,
+    Damaged(String),
+}
+
+pub(super) fn open(pins: Pins, settings: &Settings) -> Result<(Datapath, Takeover), Error> {
+    let earlier = earlier_maps(&pins)?;
+    let found = inspect(&pins.current(), settings);
+    let started = match found {
+        Found::Ours => match in_place(&pins, settings) {
+            Ok(started) => started,
+            Err(error) => anew(&pins, settings, Found::Damaged(causes(&error)))?,
+        },
+        Found::Nothing | Found::Other | Found::Damaged(_) => anew(&pins, settings, found)?,
+    };
+    let (ebpf, close, takeover) = started;
+    let mut datapath = Datapath { pins, ebpf, attached: BTreeMap::new(), _close: close };
+    datapath.adopt(&earlier)?;
+    Ok((datapath, takeover))
+}
+
+type Started = (Ebpf, FdLink, Takeover);
+
+/// Goes on with the maps that are there.
+fn in_place(pins: &Pins, settings: &Settings) -> Result<Started, Error> {
+    let directory = pins.current();
+    let mut ebpf = object::load(&directory, settings)?;
+    let close = pin_all(&mut ebpf, &directory)?;
+    let sessions = Tables::open_directory(&directory)?.sessions()?.len();
+    Ok((ebpf, close, Takeover::SameVersion { sessions }))
+}
+
+/// Makes new maps, fills them from older ones where that can be done, and then moves them into place as a whole, so that
+/// an interrupted start leaves nothing half-made.
+fn anew(pins: &Pins, settings: &Settings, found: Found) -> Result<Started, Error> {
+    let staging = pins.staging()?;
+    let mut ebpf = object::load(&staging, settings)?;
+    let close = pin_all(&mut ebpf, &staging)?;
+    let takeover = match (found, neighbour(pins)) {
+        (Found::Other, _) => migrate(pins, ABI_VERSION, &staging),
+        (Found::Nothing, Some(version)) => migrate(pins, version, &staging),
+        (Found::Nothing, None) if pins.others()?.is_empty() => Takeover::Fresh,
+        (Found::Nothing, None) => {
+            Takeover::StartedAfresh { why: "what lies there is of a version too far from this one".into() }
+        }
+        (Found::Damaged(why), _) => Takeover::StartedAfresh { why },
+        (Found::Ours, _) => Takeover::Fresh,
+    };
+    let current = pins.current();
+    if current.symlink_metadata().is_ok() {
+        pins::rename(&current, &pins.replaced())?;
+    }
+    pins::rename(&staging, &current)?;
+    Ok((ebpf, close, takeover))
+}
+
+fn migrate(pins: &Pins, from: u32, staging: &Path) -> Takeover {
+    match migration::copy(&pins.version(from), staging) {
+        Ok(sessions) => Takeover::Migrated { from, sessions },
+        Err(error) => Takeover::StartedAfresh { why: causes(&error) },
+    }
+}
+
+/// The version next to ours that an earlier agent has left, the newer first.
+fn neighbour(pins: &Pins) -> Option<u32> {
+    [ABI_VERSION + 1, ABI_VERSION - 1].into_iter().find(|version| pins.version(*version).is_dir())
+}
+
+fn inspect(directory: &Path, settings: &Settings) -> Found {
+    if directory.symlink_metadata().is_err() {
+        return Found::Nothing;
+    }
+    let mut found = Found::Ours;
+    for map in &MAPS {
+        match MapInfo::from_pin(directory.join(map.name)) {
+            Ok(info) if map.matches(&info, settings.max_sessions) => {}
+            Ok(_) => found = Found::Other,
+            Err(error) => return Found::Damaged(format!("map {}: {}", map.name, causes(&error))),
+        }
+    }
+    found
+}
+
+/// Pins the programs, and attaches the tracepoint; an earlier agent's is let go after that.
+fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<FdLink, Error> {
+    for which in Program::ALL {
+        let program = ebpf.program_mut(which.name()).ok_or(ProgramError::NotLoaded);
+        let program = program.map_err(Error::program(which.name(), "not in the object"))?;
+        put_in_place(&directory.join(format!("prog_{}", which.name())), |pin| program.pin(pin))?;
+    }
+    let attach = |program: &mut BtfTracePoint| program.attach().and_then(|id| program.take_link(id));
+    let link = attach(object::tracepoint(ebpf)?)
+        .map_err(Error::program(Program::Close.name(), "cannot be attached"))?;
+    let path = directory.join(format!("link_{}", Program::Close.name()));
+    put_in_place(&path, |pin| FdLink::from(link).pin(pin)).map(Into::into)
+}
+
+/// Pins something where an earlier agent may have pinned its own, which goes only once ours is there.
+fn put_in_place<T>(path: &Path, pin: impl FnOnce(&Path) -> Result<T, PinError>) -> Result<T, Error> {
+    let staged = path.with_file_name("new");
+    pins::remove(&staged)?;
+    let pinned = pin(&staged).map_err(|source| Error::Pin { path: path.into(), source: Box::new(source) })?;
+    pins::rename(&staged, path)?;
+    Ok(pinned)
+}
+
+/// The ids of all maps that earlier agents have pinned here: by them their programs are known.
+fn earlier_maps(pins: &Pins) -> Result<BTreeSet<u32>, Error> {
+    let directories = pins.others()?.into_iter().chain([pins.current()]);
+    let maps = directories.flat_map(|directory| MAPS.map(|map| directory.join(map.name)));
+    Ok(maps.filter_map(|path| MapInfo::from_pin(path).ok()).map(|info| info.id()).collect())
+}
+
+impl Datapath {
+    /// Takes over what is attached, wherever an earlier agent has left it, and then removes what it has left.
+    fn adopt(&mut self, earlier: &BTreeSet<u32>) -> Result<(), Error> {
+        let interfaces = interfaces::list().map_err(Error::Interfaces)?;
+        let others = self.pins.others()?;
+        for directory in others.iter().chain([&self.directory()]) {
+            self.adopt_links(directory, &interfaces)?;
+        }
+        self.adopt_filters(earlier, &interfaces)?;
+        others.iter().try_for_each(|directory| pins::remove(directory))
+    }
+
+    fn adopt_links(&mut self, directory: &Path, interfaces: &[Interface]) -> Result<(), Error> {
+        for entry in fs::read_dir(directory).map_err(Error::file(directory))?.flatten() {
+            let name = entry.file_name();
+            let Some((program, index)) = name.to_str().and_then(parse_link_name) else { continue };
+            let path = entry.path();
+            let interface = interfaces.iter().find(|interface| interface.index == index);
+            let adopted = interface.map(|interface| self.adopt_link(program, interface, &path));
+            match adopted {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    let (link, error) = (path.display(), causes(&error));
+                    tracing::warn!(%link, error, "an earlier agent's link is of no use any more");
+                    pins::remove(&path)?;
+                }
+                None => pins::remove(&path)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn adopt_link(&mut self, program: Program, interface: &Interface, path: &Path) -> Result<(), Error> {
+        let link = attachment::replace(&mut self.ebpf, program, path)?;
+        let pin = self.directory().join(path.file_name().unwrap_or_default());
+        if pin != path {
+            pins::rename(path, &pin)?;
+        }
+        let method = match program {
+            Program::Xdp if interface.xdp.is_some_and(|xdp| xdp.generic) => Method::XdpGeneric,
+            Program::Xdp => Method::Xdp,
+            Program::Tc | Program::TcLayer3 | Program::Close => Method::Tcx,
+        };
+        self.settle(interface, method, Hold::Link { pin, link });
+        Ok(())
+    }
+
+    fn adopt_filters(&mut self, earlier: &BTreeSet<u32>, interfaces: &[Interface]) -> Result<(), Error> {
+        let programs = programs_over(earlier);
+        if programs.is_empty() {
+            return Ok(());
+        }
+        for interface in interfaces {
+            for filter in clsact::filters(interface.index)? {
+                if !programs.contains(&filter.program) {
+                    continue;
+                }
+                if self.attached.contains_key(&interface.index) {
+                    clsact::detach(&filter, &interface.name)?;
+                    continue;
+                }
+                let program = attachment::program(interface.layer, Method::Clsact);
+                let tc = object::classifier(&mut self.ebpf, program)?;
+                let filter = clsact::replace(tc, program, &interface.name, &filter)?;
+                self.settle(interface, Method::Clsact, Hold::Filter(filter));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The ids of all loaded classifiers that use one of these maps.
+fn programs_over(maps: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let ours = |info: &ProgramInfo| {
+        let used = info.map_ids().ok().flatten().unwrap_or_default();
+        used.iter().any(|map| maps.contains(map))
+    };
+    if maps.is_empty() {
+        return BTreeSet::new();
+    }
+    loaded_programs().filter_map(Result::ok).filter(ours).map(|info| info.id()).collect()
+}

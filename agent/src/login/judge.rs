@@ -1,0 +1,34 @@
+//! Judges one certificate of one login, with all that is in force.
+
+use crate::audit::Subject;
+use crate::clock;
+use crate::daemon::Daemon;
+use pinning::{Judgement, Login, Observed};
+
+/// The judgement, by the rules, roles, locks and clock of this moment.
+pub(super) fn judge(daemon: &Daemon, certificate: &str, login: &str, observed: &Observed) -> Judgement {
+    daemon.config().policy.judge(&Login {
+        certificate,
+        login,
+        observed: Some(observed.clone()),
+        now: clock::unix(),
+        locks: &daemon.locks().list(),
+        principals_file: &super::principals_file::read,
+    })
+}
+
+/// Whom a judgement concerns, for the audit trail and the session's record.
+pub(crate) fn subject(judgement: &Judgement, login: &str) -> Subject {
+    let identity = judgement.identity.as_ref();
+    Subject {
+        cluster: identity.and_then(|identity| identity.cluster.clone()),
+        user: identity.map(|identity| identity.key_id.clone()),
+        login: Some(login.to_owned()),
+        serial: identity.map(|identity| identity.serial),
+        ca: identity.map(|identity| identity.ca.clone()),
+        roles: judgement.roles.clone(),
+        pinned: judgement.pinned.iter().flat_map(|pins| pins.networks()).map(ToString::to_string).collect(),
+        observed: judgement.observed.as_ref().map(|observed| observed.address.to_string()),
+        observed_how: judgement.observed.as_ref().map(|observed| observed.how.to_string()),
+    }
+}

@@ -1,0 +1,184 @@
+//! PAM open_session: the key is proven, the certificate is at hand; a login becomes a session here or not at all.
+
+use super::auth_info::{Method, methods};
+use super::judge::{judge, subject};
+use super::principals::penalise;
+use crate::audit::{Step, Subject, What};
+use crate::config::OtherLogins;
+use crate::connections::Connection as Ends;
+use crate::daemon::Daemon;
+use crate::session::{OpenError, Opening};
+use cotter_hook::connection::Connection;
+use cotter_hook::monitor::Monitor;
+use cotter_hook::protocol::{Open, Reply};
+use pinning::{Judgement, LoginReason, Mode, Observed, OnNewAddress, Verdict};
+
+/// What is known of the login when it is decided.
+struct Decision {
+    /// `allowed`, or the first thing that is wrong.
+    reason: LoginReason,
+    /// What is wrong in this very case, for the user; may be empty.
+    detail: String,
+    opening: Opening,
+}
+
+/// Decides, and puts the session into the kernel's maps if it may be.
+pub(crate) fn open(daemon: &Daemon, monitor: &Monitor, request: &Open) -> Reply {
+    let connection = match monitor.connection(&daemon.config().login_ports) {
+        Ok(connection) => connection,
+        Err(error) => return Reply::Error { text: format!("no connection to pin: {error}") },
+    };
+    let mode = daemon.mode();
+    if mode == Mode::Off {
+        return Reply::Allow { message: None };
+    }
+    let monitor = monitor.process.pid.as_raw_nonzero().get().unsigned_abs();
+    let decision = decide(daemon, monitor, request, &connection, mode);
+    if request.break_glass {
+        return keep(daemon, decision.opening, LoginReason::Allowed);
+    }
+    match (decision.reason, mode) {
+        (LoginReason::Allowed, _) => allow(daemon, decision, mode, &connection),
+        (reason, Mode::Enforce) => deny(daemon, reason, &decision, &connection),
+        (reason, Mode::Audit | Mode::Off) => {
+            daemon.audit.deny(reason, Step::Session, true, decision.opening.subject.clone());
+            keep(daemon, decision.opening, reason)
+        }
+    }
+}
+
+/// Judges every way in which the user proved who they are; the first that is wrong counts.
+fn decide(daemon: &Daemon, monitor: u32, request: &Open, connection: &Connection, mode: Mode) -> Decision {
+    let observed = Observed::direct(connection.peer.ip());
+    let text = String::from_utf8_lossy(&request.auth_info);
+    let Some(methods) = methods(&text) else {
+        let opening = other_opening(request, &observed, connection, monitor, mode);
+        return Decision { reason: LoginReason::MalformedCertificate, detail: String::new(), opening };
+    };
+    let judged: Vec<Judgement> = methods
+        .iter()
+        .filter_map(|method| match method {
+            Method::Certificate(certificate) => Some(judge(daemon, certificate, &request.user, &observed)),
+            Method::Key(_) | Method::Other(_) => None,
+        })
+        .collect();
+    let bare_key = methods.iter().any(|method| matches!(method, Method::Key(_)));
+    let without = judged.is_empty() || bare_key;
+    let other_denied = without && daemon.config().other_logins == OtherLogins::Deny;
+    match judged.into_iter().reduce(worse) {
+        Some(judgement) if denied(&judgement).is_some() || !other_denied => {
+            of_certificate(judgement, request, connection, monitor, mode)
+        }
+        _ => {
+            let opening = other_opening(request, &observed, connection, monitor, mode);
+            let locked = daemon.locks().matches_other(&request.user, observed.address);
+            let reason = match (locked, other_denied) {
+                (true, _) => LoginReason::Locked,
+                (false, true) => LoginReason::NoCertificate,
+                (false, false) => LoginReason::Allowed,
+            };
+            Decision { reason, detail: String::new(), opening }
+        }
+    }
+}
+
+fn denied(judgement: &Judgement) -> Option<LoginReason> {
+    match judgement.verdict {
+        Verdict::Allow => None,
+        Verdict::Deny(reason) => Some(reason),
+    }
+}
+
+/// The one that denies; the first if both do or neither.
+fn worse(first: Judgement, second: Judgement) -> Judgement {
+    if denied(&first).is_none() && denied(&second).is_some() { second } else { first }
+}
+
+fn of_certificate(judgement: Judgement, request: &Open, connection: &Connection, monitor: u32, mode: Mode) -> Decision {
+    let terms = judgement.terms.as_ref();
+    let opening = Opening {
+        subject: subject(&judgement, &request.user),
+        pins: judgement.pinned.clone(),
+        ends_at: terms.and_then(|terms| terms.ends_at),
+        on_new_address: terms.map_or(OnNewAddress::Keep, |terms| terms.on_new_address),
+        mode: terms.and_then(|terms| terms.mode).unwrap_or(Mode::Enforce).min(mode),
+        connection: ends(connection),
+        monitor,
+    };
+    let reason = denied(&judgement).unwrap_or(LoginReason::Allowed);
+    Decision { reason, detail: judgement.detail, opening }
+}
+
+/// A login without a certificate: nobody's pin, but a session that can be listed, locked and cut.
+fn other_opening(request: &Open, observed: &Observed, connection: &Connection, monitor: u32, mode: Mode) -> Opening {
+    let subject = Subject {
+        login: Some(request.user.clone()),
+        observed: Some(observed.address.to_string()),
+        observed_how: Some(observed.how.to_string()),
+        ..Subject::default()
+    };
+    Opening {
+        subject,
+        pins: None,
+        ends_at: None,
+        on_new_address: OnNewAddress::Keep,
+        mode,
+        connection: ends(connection),
+        monitor,
+    }
+}
+
+fn ends(connection: &Connection) -> Ends {
+    Ends { local: connection.local, peer: connection.peer, cookie: connection.cookie }
+}
+
+/// Opens the session; what cannot be recorded is denied.
+fn allow(daemon: &Daemon, decision: Decision, mode: Mode, connection: &Connection) -> Reply {
+    let subject = decision.opening.subject.clone();
+    match insert(daemon, decision.opening) {
+        Ok(()) => {
+            daemon.audit.write(What::LoginAllowed { reason: LoginReason::Allowed }, subject);
+            Reply::Allow { message: None }
+        }
+        Err(reason) if mode == Mode::Enforce => denial(daemon, reason, subject, "", connection),
+        Err(reason) => {
+            daemon.audit.deny(reason, Step::Session, true, subject);
+            Reply::Allow { message: None }
+        }
+    }
+}
+
+/// Lets it in whatever was found, and records it if that is possible.
+fn keep(daemon: &Daemon, opening: Opening, reason: LoginReason) -> Reply {
+    let subject = opening.subject.clone();
+    if let Err(error) = insert(daemon, opening) {
+        tracing::warn!("a login of {:?} is let in but not recorded: {error}", subject.login);
+    }
+    daemon.audit.write(What::LoginAllowed { reason }, subject);
+    Reply::Allow { message: None }
+}
+
+/// Into the maps; then locks are looked at once more, since one may have been set while the login was judged.
+fn insert(daemon: &Daemon, opening: Opening) -> Result<(), LoginReason> {
+    let opened = daemon.sessions.open(opening);
+    let id = opened.map_err(|error| {
+        tracing::warn!("session not opened: {error}");
+        match error {
+            OpenError::TableFull | OpenError::Kernel(_) | OpenError::Random(_) => LoginReason::TableFull,
+            OpenError::Names(_) => LoginReason::MalformedCertificate,
+            OpenError::Connection => LoginReason::ObservedAddressUnknown,
+        }
+    })?;
+    if daemon.cut_if_locked(id) { Err(LoginReason::Locked) } else { Ok(()) }
+}
+
+fn deny(daemon: &Daemon, reason: LoginReason, decision: &Decision, connection: &Connection) -> Reply {
+    denial(daemon, reason, decision.opening.subject.clone(), &decision.detail, connection)
+}
+
+fn denial(daemon: &Daemon, reason: LoginReason, subject: Subject, detail: &str, connection: &Connection) -> Reply {
+    daemon.audit.deny(reason, Step::Session, false, subject);
+    penalise(daemon, connection);
+    let separator = if detail.is_empty() { "" } else { ". " };
+    Reply::Deny { message: format!("cotter: {reason}: {detail}{separator}{}", reason.explain()) }
+}

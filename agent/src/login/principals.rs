@@ -1,0 +1,89 @@
+//! AuthorizedPrincipalsCommand: runs before the key is proven, at a stranger's wish; writes nothing.
+
+use super::judge::{judge, subject};
+use super::principals_file;
+use crate::audit::{Step, Subject, What};
+use crate::daemon::Daemon;
+use cotter_hook::connection::Connection;
+use cotter_hook::monitor::Monitor;
+use cotter_hook::protocol::Reply;
+use pinning::{Judgement, LoginReason, Mode, Observed, Verdict};
+use std::time::Instant;
+
+/// Longest certificate that is looked at, in bytes of base64.
+const MAX_CERTIFICATE: usize = 32 * 1024;
+
+/// The lines of an AuthorizedPrincipalsFile for this login; none denies.
+pub(crate) fn principals(daemon: &Daemon, monitor: &Monitor, login: &str, certificate: &str) -> Reply {
+    let mode = daemon.mode();
+    if mode == Mode::Off {
+        return Reply::Principals { lines: plain(daemon, login) };
+    }
+    let lines = match decide(daemon, monitor, login, certificate, mode) {
+        Some(line) => vec![line],
+        None if mode == Mode::Audit => plain(daemon, login),
+        None => Vec::new(),
+    };
+    Reply::Principals { lines }
+}
+
+/// The principal's line if the login may go on.
+fn decide(daemon: &Daemon, monitor: &Monitor, login: &str, certificate: &str, mode: Mode) -> Option<String> {
+    let connection = monitor.connection(&daemon.config().login_ports);
+    let connection = connection.inspect_err(|error| tracing::warn!("login of {login:?}: {error}")).ok()?;
+    if !daemon.queries().admit(connection.cookie, Instant::now()) || certificate.len() > MAX_CERTIFICATE {
+        return None;
+    }
+    let judgement = judge(daemon, certificate, login, &Observed::direct(connection.peer.ip()));
+    match judgement.verdict {
+        Verdict::Allow => judgement.terms.map(|terms| terms.principal_line),
+        Verdict::Deny(reason) => {
+            deny(daemon, &connection, &judgement, login, reason, mode == Mode::Audit);
+            None
+        }
+    }
+}
+
+/// Reports a denial; in enforce mode it counts against its source.
+fn deny(
+    daemon: &Daemon,
+    connection: &Connection,
+    judgement: &Judgement,
+    login: &str,
+    reason: LoginReason,
+    overruled: bool,
+) {
+    daemon.audit.deny(reason, Step::Principals, overruled, subject(judgement, login));
+    if !overruled {
+        penalise(daemon, connection);
+    }
+}
+
+/// Counts a denial; a source that has earned it is kept out, unless a live session comes from there.
+pub(super) fn penalise(daemon: &Daemon, connection: &Connection) {
+    let (config, address) = (daemon.config(), connection.peer.ip());
+    let earned = daemon.denials().count(address, config.penalties, Instant::now());
+    if !earned || address.is_loopback() || daemon.sessions.any_from(address) {
+        return;
+    }
+    let lasting = config.penalties.lasting;
+    if let Err(error) = daemon.penalties.add(address, lasting) {
+        return tracing::warn!("{address} is not kept out: {error}");
+    }
+    let subject = Subject { observed: Some(address.to_string()), ..Subject::default() };
+    daemon.audit.write(What::Penalised { seconds: lasting.as_secs() }, subject);
+}
+
+/// What plain sshd would go by: the login name, or the lines of the file that a cluster names instead.
+fn plain(daemon: &Daemon, login: &str) -> Vec<String> {
+    let config = daemon.config();
+    let mut lines = Vec::new();
+    let mut by_name = config.policy.clusters().is_empty();
+    for cluster in config.policy.clusters() {
+        match &cluster.principals_file {
+            None => by_name = true,
+            Some(template) => lines.extend(principals_file::read(template, login).iter().flat_map(|it| it.lines().map(str::to_owned))),
+        }
+    }
+    by_name.then(|| login.to_owned()).into_iter().chain(lines).collect()
+}

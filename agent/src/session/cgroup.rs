@@ -1,0 +1,84 @@
+//! A session's own cgroup: where it is, whether processes are left in it, and ending them.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The cgroup2 file system of this node.
+#[derive(Debug, Clone)]
+pub struct Cgroups {
+    root: PathBuf,
+}
+
+impl Cgroups {
+    /// Finds where cgroup2 is mounted (`/proc/self/mountinfo`, proc(5)).
+    ///
+    /// # Errors
+    /// It is not mounted, or `/proc` cannot be read.
+    pub fn find() -> io::Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let root = mounts.lines().find_map(cgroup2_mount_point);
+        root.map(|root| Self { root }).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "cgroup2 is not mounted"))
+    }
+
+    /// The cgroup of an sshd monitor, if the session has one of its own: one in which the monitor's parent, the
+    /// listening sshd, is not.
+    #[must_use]
+    pub fn of_session(&self, monitor: u32) -> Option<String> {
+        let cgroup = cgroup_of(monitor)?;
+        let parent = parent_of(monitor)?;
+        (cgroup != "/" && Some(&cgroup) != cgroup_of(parent).as_ref()).then_some(cgroup)
+    }
+
+    /// Whether any process is left in a cgroup or below it. A cgroup that is gone has none.
+    #[must_use]
+    pub fn is_populated(&self, cgroup: &str) -> bool {
+        let events = fs::read_to_string(self.path(cgroup).join("cgroup.events"));
+        events.is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+    }
+
+    /// Kills every process in a cgroup and below it (`cgroup.kill`, kernel 5.14).
+    ///
+    /// # Errors
+    /// The cgroup is gone, or the kernel refuses.
+    pub fn kill(&self, cgroup: &str) -> io::Result<()> {
+        fs::write(self.path(cgroup).join("cgroup.kill"), "1")
+    }
+
+    fn path(&self, cgroup: &str) -> PathBuf {
+        self.root.join(cgroup.trim_start_matches('/'))
+    }
+}
+
+/// The mount point of a mountinfo line of type cgroup2 whose root is the whole hierarchy.
+fn cgroup2_mount_point(line: &str) -> Option<PathBuf> {
+    let (mount, file_system) = line.split_once(" - ")?;
+    let mut fields = mount.split(' ');
+    let (root, point) = (fields.nth(3)?, fields.next()?);
+    (file_system.starts_with("cgroup2 ") && root == "/").then(|| Path::new(point).to_owned())
+}
+
+fn cgroup_of(pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cgroup2_mount_is_told_from_the_others() {
+        let v1 = "30 25 0:26 / /sys/fs/cgroup/cpu rw,relatime shared:9 - cgroup cgroup rw,cpu";
+        let v2 = "31 25 0:27 / /sys/fs/cgroup/unified rw,relatime shared:10 - cgroup2 cgroup2 rw,nsdelegate";
+        let part = "32 25 0:27 /a /mnt rw,relatime - cgroup2 cgroup2 rw";
+        assert_eq!(cgroup2_mount_point(v1), None);
+        assert_eq!(cgroup2_mount_point(part), None);
+        assert_eq!(cgroup2_mount_point(v2), Some(PathBuf::from("/sys/fs/cgroup/unified")));
+    }
+}

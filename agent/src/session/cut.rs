@@ -1,0 +1,110 @@
+//! Cutting sessions: in the kernel first, then their sockets, then what the configuration says of their processes.
+
+use super::{Live, Record, SessionId, Sessions, State};
+use crate::audit::{CutCause, What};
+use crate::clock;
+use crate::config::OnCut;
+use crate::connections::Connection;
+use agent_ebpf::SessionState;
+use cotter_hook::connection::destroy_flow;
+use pinning::{Lock, LockSubject, Mode};
+
+impl Sessions {
+    /// Cuts one session; none of that id is `None`, else the number of sockets that were closed. In audit mode the
+    /// kernel counts what it would drop and the sockets stay, unless an administrator cut this very session.
+    pub fn cut(&self, id: SessionId, cause: CutCause) -> Option<usize> {
+        let mut state = self.state();
+        let State { tables, live, mode, on_cut, .. } = &mut *state;
+        let session = live.get_mut(&id)?;
+        session.kernel = session.kernel.with_state(SessionState::Cut);
+        session.cut = Some(cause);
+        if let Err(error) = tables.update_session(id.into(), &session.kernel) {
+            tracing::error!("session {id}: its packets could not be stopped: {error}");
+        }
+        let sockets = self.end(session, *mode, *on_cut);
+        let subject = session.record.subject.clone();
+        drop(state);
+        self.audit.write(What::SessionCut { session: id.to_string(), cause, sockets }, subject);
+        Some(sockets)
+    }
+
+    /// Ends a cut session's socket and, if configured, its processes; the number of sockets ended.
+    fn end(&self, live: &Live, mode: Mode, on_cut: OnCut) -> usize {
+        let enforced = mode.min(live.record.mode) == Mode::Enforce || live.cut == Some(CutCause::Command);
+        if !enforced {
+            return 0;
+        }
+        let sockets = live.connection.iter().filter(|connection| destroy(connection)).count();
+        if let (OnCut::Kill, Some(cgroups), Some(cgroup)) = (on_cut, &self.cgroups, &live.record.cgroup)
+            && let Err(error) = cgroups.kill(cgroup)
+        {
+            tracing::warn!("session {}: its processes go on: {error}", live.record.id);
+        }
+        sockets
+    }
+
+    /// Cuts every session that is not cut yet and matches.
+    pub fn cut_where(&self, cause: CutCause, matches: impl Fn(&Record) -> bool) -> Vec<SessionId> {
+        let found: Vec<SessionId> = {
+            let state = self.state();
+            let uncut = state.live.values().filter(|live| live.cut.is_none() && matches(&live.record));
+            uncut.map(|live| live.record.id).collect()
+        };
+        found.into_iter().filter(|id| self.cut(*id, cause).is_some()).collect()
+    }
+
+    /// Cuts every session that a lock matches.
+    pub fn cut_locked(&self, lock: &Lock) -> Vec<SessionId> {
+        let now = clock::unix();
+        self.cut_where(CutCause::Lock, |record| lock_matches(lock, record, now))
+    }
+
+    /// Cuts every session whose end has come.
+    pub fn cut_expired(&self) {
+        let now = clock::unix();
+        self.cut_where(CutCause::Expired, |record| record.ends_at.is_some_and(|end| end <= now));
+    }
+
+    /// When the next session ends by itself, Unix seconds.
+    #[must_use]
+    pub fn next_end(&self) -> Option<u64> {
+        let state = self.state();
+        state.live.values().filter(|live| live.cut.is_none()).filter_map(|live| live.record.ends_at).min()
+    }
+
+    /// The node's mode and what becomes of processes; what was only marked as cut while the node was lenient is
+    /// ended as soon as it is not.
+    pub fn set_mode(&self, mode: Mode, on_cut: OnCut) {
+        let mut state = self.state();
+        (state.mode, state.on_cut) = (mode, on_cut);
+        self.end_what_is_cut(&state);
+    }
+
+    /// Ends sockets of cut sessions that are still there.
+    pub(super) fn end_what_is_cut(&self, state: &State) {
+        for live in state.live.values().filter(|live| live.cut.is_some()) {
+            self.end(live, state.mode, state.on_cut);
+        }
+    }
+}
+
+/// Ends one socket; true if it is gone now.
+fn destroy(connection: &Connection) -> bool {
+    let ended = destroy_flow(connection.local, connection.peer, connection.cookie);
+    ended.inspect_err(|error| tracing::warn!("{}: its socket could not be closed: {error}", connection.peer)).is_ok()
+}
+
+/// Whether a lock is laid on a session.
+pub(crate) fn lock_matches(lock: &Lock, record: &Record, now: u64) -> bool {
+    let subject = &record.subject;
+    let session = record.id.to_string();
+    let about = LockSubject {
+        cluster: subject.cluster.as_deref(),
+        key_id: subject.user.as_deref(),
+        serial: subject.serial,
+        login: subject.login.as_deref().unwrap_or_default(),
+        session: Some(&session),
+        address: Some(record.peer.ip().into()),
+    };
+    lock.matches(&about, now)
+}

@@ -1,0 +1,137 @@
+//! Following sessions to their true end: the connection's socket is closed and no process of theirs is left.
+
+use super::{Cgroups, Live, SessionId, Sessions, State, snapshot};
+use crate::audit::What;
+use crate::clock::Offset;
+use crate::connections::Connection;
+use crate::datapath::Tables;
+use agent_ebpf::{FlowKey, SessionState};
+
+/// What becomes of one session in a sweep.
+struct Ended {
+    live: Live,
+    dropped: u64,
+}
+
+impl Sessions {
+    /// Looks after every session: notices closed connections and sessions that are over, reports drops, follows the
+    /// wall clock.
+    pub fn sweep(&self) {
+        self.follow_the_clock();
+        self.cut_expired();
+        let ended = {
+            let mut state = self.state();
+            let ended = take_ended(&mut state, self.cgroups.as_ref());
+            self.end_what_is_cut(&state);
+            ended
+        };
+        for Ended { live, dropped } in ended {
+            let session = live.record.id.to_string();
+            self.audit.write(What::SessionClosed { session, dropped }, live.record.subject);
+        }
+    }
+
+    /// Removes the flows of connections whose sockets are known to be gone though nobody saw them close, because the
+    /// programs were not loaded at that moment.
+    pub fn forget(&self, gone: &[Connection]) {
+        let state = self.state();
+        for connection in gone {
+            if let Err(error) = state.tables.remove_flow(&FlowKey::tcp(connection.peer, connection.local)) {
+                tracing::error!("{}: its closed connection stays in the tables: {error}", connection.peer);
+            }
+        }
+    }
+
+    /// Reports what the kernel dropped of each session since the last report.
+    pub fn report_drops(&self) {
+        let mut reports = Vec::new();
+        {
+            let mut state = self.state();
+            let State { tables, live, .. } = &mut *state;
+            for session in live.values_mut() {
+                let drops = tables.drops(session.record.id.into()).ok().flatten().unwrap_or_default();
+                let all = drops.dropped() + drops.overruled();
+                if all > session.reported {
+                    reports.push((session.record.clone(), all - session.reported, drops.dropped() == 0));
+                    session.reported = all;
+                }
+            }
+        }
+        for (record, count, overruled) in reports {
+            let reason = if overruled { "audit" } else { "dropped" }.to_owned();
+            let session = Some(record.id.to_string());
+            self.audit.write(What::PacketsDropped { session, reason, count, overruled }, record.subject);
+        }
+    }
+
+    /// Wall time moved against the kernel's clock (suspend, a clock step): writes every deadline anew.
+    fn follow_the_clock(&self) {
+        let mut state = self.state();
+        let now = Offset::now();
+        if now.differs_from(state.clock) {
+            state.clock = now;
+            state.write_deadlines();
+        }
+    }
+}
+
+impl State {
+    /// Writes the deadlines of all sessions as the clocks stand to each other now.
+    pub(super) fn write_deadlines(&mut self) {
+        let Self { tables, live, clock, .. } = self;
+        for session in live.values_mut().filter(|session| session.record.ends_at.is_some()) {
+            session.kernel = session.kernel.with_deadline(clock.deadline(session.record.ends_at));
+            if let Err(error) = tables.update_session(session.record.id.into(), &session.kernel) {
+                tracing::error!("session {}: its deadline could not be moved: {error}", session.record.id);
+            }
+        }
+    }
+}
+
+/// Takes the sessions that are over out of the kernel's maps.
+fn take_ended(state: &mut State, cgroups: Option<&Cgroups>) -> Vec<Ended> {
+    let State { tables, live, .. } = state;
+    for session in live.values_mut() {
+        session.connection = session.connection.filter(|connection| is_open(tables, connection));
+    }
+    let over: Vec<SessionId> = live.values().filter(|session| is_over(session, cgroups)).map(|it| it.record.id).collect();
+    let mut ended = Vec::new();
+    for id in over {
+        let dropped = snapshot::dropped(tables, id);
+        if let Err(error) = tables.remove_session(id.into()) {
+            tracing::error!("session {id} is over but stays in the tables: {error}");
+        }
+        ended.extend(live.remove(&id).map(|live| Ended { live, dropped }));
+    }
+    ended
+}
+
+/// Whether a connection's flow is still there; the kernel removes it when the socket closes.
+fn is_open(tables: &Tables, connection: &Connection) -> bool {
+    match tables.flow(&FlowKey::tcp(connection.peer, connection.local)) {
+        Ok(flow) => flow.is_some_and(|flow| flow.cookie() == connection.cookie),
+        Err(error) => {
+            tracing::error!("{}: its flow cannot be read: {error}", connection.peer);
+            true
+        }
+    }
+}
+
+/// Its connection is closed, and its cgroup, if it had one of its own, is empty.
+fn is_over(session: &Live, cgroups: Option<&Cgroups>) -> bool {
+    let left = match (cgroups, &session.record.cgroup) {
+        (Some(cgroups), Some(cgroup)) => cgroups.is_populated(cgroup),
+        _ => false,
+    };
+    session.connection.is_none() && !left
+}
+
+impl Live {
+    /// `live` or `cut`, for listings.
+    pub(super) fn state(&self) -> &'static str {
+        match self.kernel.state() {
+            SessionState::Live => "live",
+            SessionState::Cut => "cut",
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Sessions: opened at a proven login, held in the kernel's maps, followed to their true end, cut when told.
+
+mod cgroup;
+mod cut;
+mod follow;
+mod open;
+mod record;
+pub mod snapshot;
+
+pub use cgroup::Cgroups;
+pub(crate) use cut::lock_matches;
+pub use open::{OpenError, Opening};
+pub(crate) use open::{kernel_mode, network};
+pub use record::{Record, RecordTooLong, SessionId};
+
+use crate::audit::{Audit, CutCause};
+use crate::clock::Offset;
+use crate::config::OnCut;
+use crate::connections::Connection;
+use crate::daemon::call::SessionStatus;
+use crate::datapath::{Error, Tables};
+use agent_ebpf::Session;
+use pinning::Mode;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// All sessions of the node. The kernel's maps hold the truth; this is what the agent remembers of them.
+pub struct Sessions {
+    state: Mutex<State>,
+    audit: Arc<Audit>,
+    cgroups: Option<Cgroups>,
+}
+
+struct State {
+    tables: Arc<Tables>,
+    live: HashMap<SessionId, Live>,
+    clock: Offset,
+    /// The node's mode in force.
+    mode: Mode,
+    on_cut: OnCut,
+}
+
+/// A session whose last process or socket is not gone yet.
+#[derive(Debug)]
+struct Live {
+    record: Record,
+    /// What the kernel judges by.
+    kernel: Session,
+    /// The connection that opened it, until its socket is closed.
+    connection: Option<Connection>,
+    /// Why it was cut, if it was.
+    cut: Option<CutCause>,
+    /// Packets dropped that were reported already.
+    reported: u64,
+}
+
+impl Sessions {
+    /// The sessions that the kernel's maps hold.
+    ///
+    /// # Errors
+    /// The maps cannot be read.
+    pub fn recover(tables: Arc<Tables>, audit: Arc<Audit>) -> Result<Self, Error> {
+        let cgroups = Cgroups::find();
+        if let Err(error) = &cgroups {
+            tracing::warn!("sessions end with their connection, whatever processes they leave: {error}");
+        }
+        let live = snapshot::live(&tables)?;
+        let mut state = State { tables, live, clock: Offset::now(), mode: Mode::Audit, on_cut: OnCut::Keep };
+        state.write_deadlines();
+        Ok(Self { state: Mutex::new(state), audit, cgroups: cgroups.ok() })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.state().live.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether one of them has a connection from this address.
+    #[must_use]
+    pub fn any_from(&self, address: std::net::IpAddr) -> bool {
+        let state = self.state();
+        state.live.values().filter_map(|live| live.connection).any(|connection| connection.peer.ip() == address)
+    }
+
+    /// Whether a connection belongs to one of them.
+    #[must_use]
+    pub fn has_connection(&self, cookie: u64) -> bool {
+        let state = self.state();
+        state.live.values().filter_map(|live| live.connection).any(|connection| connection.cookie == cookie)
+    }
+
+    /// All of them as they are listed, the oldest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<SessionStatus> {
+        let state = self.state();
+        snapshot::listing(state.live.values(), &state.tables)
+    }
+
+    /// The connections that belong to sessions.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Connection> {
+        self.state().live.values().filter_map(|live| live.connection).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere must not end enforcement; the maps stay consistent entry by entry.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

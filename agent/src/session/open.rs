@@ -1,0 +1,159 @@
+//! Opening a session: into the kernel's maps before the user's process exists.
+
+use super::{Live, Record, RecordTooLong, SessionId, Sessions, State};
+use crate::audit::{CutCause, Subject, What};
+use crate::clock;
+use crate::connections::Connection;
+use crate::datapath::Error;
+use agent_ebpf::{Flow, FlowKey, Network, Session};
+use ipnet::IpNet;
+use pinning::{Mode, OnNewAddress, Pins};
+
+/// A login that is to become a session.
+#[derive(Debug)]
+pub struct Opening {
+    /// Whose it is.
+    pub subject: Subject,
+    /// Where it may send from; anywhere if absent.
+    pub pins: Option<Pins>,
+    /// When it is to be cut, Unix seconds.
+    pub ends_at: Option<u64>,
+    /// What a login of the same user from elsewhere does to it.
+    pub on_new_address: OnNewAddress,
+    /// Enforced or only watched.
+    pub mode: Mode,
+    /// The connection, found by the kernel.
+    pub connection: Connection,
+    /// The sshd process that serves it.
+    pub monitor: u32,
+}
+
+/// Why a session was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No room in the kernel's maps; no more sessions until one ends.
+    #[error("the session tables are full (max_sessions)")]
+    TableFull,
+    /// The certificate's names are too long to be recorded.
+    #[error(transparent)]
+    Names(#[from] RecordTooLong),
+    /// The connection ended meanwhile, or it has a session already.
+    #[error("the connection is gone or has a session already")]
+    Connection,
+    /// The kernel refused.
+    #[error("the kernel refused the session: {0}")]
+    Kernel(#[source] Error),
+    /// No random number for its id.
+    #[error("no random number for the session's id: {0}")]
+    Random(#[from] std::io::Error),
+}
+
+impl From<Error> for OpenError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::TableFull { .. } => Self::TableFull,
+            Error::SocketClosed => Self::Connection,
+            other => Self::Kernel(other),
+        }
+    }
+}
+
+impl Sessions {
+    /// Puts a session and its flow into the kernel's maps.
+    ///
+    /// # Errors
+    /// It is in no map then.
+    pub fn open(&self, opening: Opening) -> Result<SessionId, OpenError> {
+        let id = SessionId::random()?;
+        let cgroup = self.cgroups.as_ref().and_then(|cgroups| cgroups.of_session(opening.monitor));
+        let record = record(id, &opening, cgroup);
+        let connection = opening.connection;
+        {
+            let mut state = self.state();
+            if state.live.values().any(|live| live.connection == Some(connection)) {
+                return Err(OpenError::Connection);
+            }
+            let kernel = kernel_session(&opening, state.clock.deadline(opening.ends_at));
+            insert(&state, &record, &kernel, connection)?;
+            let live = Live { record: record.clone(), kernel, connection: Some(connection), cut: None, reported: 0 };
+            state.live.insert(id, live);
+        }
+        self.audit.write(What::SessionOpened { session: id.to_string() }, record.subject.clone());
+        self.cut_elsewhere(&record);
+        Ok(id)
+    }
+
+    /// Cuts the same person's sessions whose pins do not hold the new session's address, where their roles say so.
+    fn cut_elsewhere(&self, new: &Record) {
+        let (Some(cluster), Some(user)) = (&new.subject.cluster, &new.subject.user) else { return };
+        self.cut_where(CutCause::NewAddress, |old| {
+            old.id != new.id
+                && old.on_new_address == OnNewAddress::Cut
+                && old.subject.cluster.as_ref() == Some(cluster)
+                && old.subject.user.as_ref() == Some(user)
+                && is_elsewhere(old, new.peer.ip())
+        });
+    }
+}
+
+/// Outside the pins, or at another address than an unpinned session.
+fn is_elsewhere(old: &Record, address: std::net::IpAddr) -> bool {
+    let mut pins = old.subject.pinned.iter().filter_map(|pin| pin.parse::<IpNet>().ok()).peekable();
+    match pins.peek() {
+        None => old.peer.ip() != address,
+        Some(_) => !pins.any(|pin| pin.contains(&address)),
+    }
+}
+
+fn record(id: SessionId, opening: &Opening, cgroup: Option<String>) -> Record {
+    Record {
+        id,
+        subject: opening.subject.clone(),
+        opened_at: clock::unix(),
+        ends_at: opening.ends_at,
+        on_new_address: opening.on_new_address,
+        mode: opening.mode,
+        local: opening.connection.local,
+        peer: opening.connection.peer,
+        monitor: opening.monitor,
+        cgroup,
+    }
+}
+
+fn kernel_session(opening: &Opening, deadline: u64) -> Session {
+    let session = match &opening.pins {
+        None => Session::unpinned(),
+        Some(pins) => {
+            let led = pins.led_by(opening.connection.peer.ip().into());
+            let networks: Vec<Network> = led.networks().iter().map(|cidr| network(cidr.net())).collect();
+            Session::pinned(&networks)
+        }
+    };
+    session.with_deadline(deadline).with_mode(kernel_mode(opening.mode))
+}
+
+/// A network as the kernel knows it; of IPv4 the mapped form.
+pub(crate) fn network(network: IpNet) -> Network {
+    Network::new(network.addr().into(), network.prefix_len())
+}
+
+/// The rules' mode as the kernel knows it.
+pub(crate) fn kernel_mode(mode: Mode) -> agent_ebpf::Mode {
+    match mode {
+        Mode::Off => agent_ebpf::Mode::Off,
+        Mode::Audit => agent_ebpf::Mode::Audit,
+        Mode::Enforce => agent_ebpf::Mode::Enforce,
+    }
+}
+
+/// Session first, then its flow: a packet never finds a flow without a session. On failure nothing stays behind.
+fn insert(state: &State, record: &Record, kernel: &Session, connection: Connection) -> Result<(), OpenError> {
+    let id = record.id.into();
+    state.tables.insert_session(id, kernel, &record.encode()?)?;
+    let key = FlowKey::tcp(connection.peer, connection.local);
+    if let Err(error) = state.tables.insert_flow(&key, &Flow::of(id, connection.cookie)) {
+        state.tables.remove_session(id)?;
+        return Err(error.into());
+    }
+    Ok(())
+}

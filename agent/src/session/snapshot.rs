@@ -1,0 +1,75 @@
+//! Reads sessions out of the kernel's maps: for an agent that takes over, and for listings while none runs.
+
+use super::{Live, Record, SessionId};
+use crate::audit::{CutCause, Subject};
+use crate::connections::Connection;
+use crate::daemon::call::SessionStatus;
+use crate::datapath::{Error, Tables};
+use agent_ebpf::{Flow, FlowKey, Session, SessionState};
+use pinning::{Mode, OnNewAddress};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// The sessions that the maps pinned below a directory hold, the oldest first.
+///
+/// # Errors
+/// There are no such maps, or the caller may not open them.
+pub fn sessions(bpf_pin_dir: &Path) -> Result<Vec<SessionStatus>, Error> {
+    let tables = Tables::open(bpf_pin_dir)?;
+    Ok(listing(live(&tables)?.values(), &tables))
+}
+
+/// Sessions as they are listed.
+pub(super) fn listing<'a>(live: impl Iterator<Item = &'a Live>, tables: &Tables) -> Vec<SessionStatus> {
+    let mut sessions: Vec<_> = live
+        .map(|session| SessionStatus {
+            record: session.record.clone(),
+            state: session.state().to_owned(),
+            flows: usize::from(session.connection.is_some()),
+            dropped: dropped(tables, session.record.id),
+        })
+        .collect();
+    sessions.sort_by_key(|session| (session.record.opened_at, session.record.id));
+    sessions
+}
+
+/// Packets of a session that were dropped.
+pub(super) fn dropped(tables: &Tables, id: SessionId) -> u64 {
+    tables.drops(id.into()).ok().flatten().map_or(0, |drops| drops.dropped())
+}
+
+/// Every session in the maps, with its record and its connection.
+pub(super) fn live(tables: &Tables) -> Result<HashMap<SessionId, Live>, Error> {
+    let mut flows: HashMap<SessionId, Connection> =
+        tables.flows()?.into_iter().map(|(key, flow)| (flow.session().into(), connection(&key, &flow))).collect();
+    let restore = |(id, kernel): (agent_ebpf::SessionId, Session)| {
+        let connection = flows.remove(&id.into());
+        let details = tables.details(id)?.and_then(|details| Record::decode(&details));
+        let record = details.unwrap_or_else(|| nameless(id.into(), connection));
+        let cut = (kernel.state() == SessionState::Cut).then_some(CutCause::Lock);
+        Ok((id.into(), Live { record, kernel, connection, cut, reported: 0 }))
+    };
+    tables.sessions()?.into_iter().map(restore).collect()
+}
+
+fn connection(key: &FlowKey, flow: &Flow) -> Connection {
+    Connection { local: key.local(), peer: key.remote(), cookie: flow.cookie() }
+}
+
+/// A session whose record cannot be read is kept and judged as the kernel judges it; nobody knows whose it is.
+fn nameless(id: SessionId, connection: Option<Connection>) -> Record {
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    Record {
+        id,
+        subject: Subject::default(),
+        opened_at: 0,
+        ends_at: None,
+        on_new_address: OnNewAddress::Keep,
+        mode: Mode::Enforce,
+        local: connection.map_or(nowhere, |connection| connection.local),
+        peer: connection.map_or(nowhere, |connection| connection.peer),
+        monitor: 0,
+        cgroup: None,
+    }
+}

@@ -1,0 +1,205 @@
+//! A real agent on the node.
+
+use std::fmt::Write as _;
+use std::process::{ExitStatus, Output, Stdio};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::ca::Ca;
+use crate::eventually::eventually;
+use crate::lab::Lab;
+use crate::network::{ALICE, ELSEWHERE};
+use crate::place::Place;
+use crate::process::Process;
+
+const AGENT: &str = "/usr/lib/cotter/cotter-agent";
+const CONFIG: &str = "/etc/cotter/agent.toml";
+const EVENTS: &str = "/var/log/cotter/events.jsonl";
+const LOG: &str = "/var/log/cotter/agent.log";
+
+/// What stands in an agent's configuration and roles directory.
+#[derive(Clone, Debug)]
+pub struct AgentSetup {
+    top: String,
+    clusters: String,
+    authorities: Vec<(String, String)>,
+    roles: Vec<(String, String)>,
+}
+
+impl AgentSetup {
+    /// An agent in the mode, on the two outer wires, with no cluster yet.
+    pub fn new(mode: &str) -> Self {
+        let mut top = format!("mode = \"{mode}\"\n");
+        let _ = writeln!(top, "interfaces = [\"{}\", \"{}\"]", ALICE.device, ELSEWHERE.device);
+        let _ = writeln!(top, "event_log = \"{EVENTS}\"");
+        Self { top, clusters: String::new(), authorities: Vec::new(), roles: Vec::new() }
+    }
+
+    /// Adds a line to the top of the configuration.
+    pub fn line(mut self, line: &str) -> Self {
+        self.top.push_str(line);
+        self.top.push('\n');
+        self
+    }
+
+    /// Accepts the user certificates of `ca` as those of a cluster; `rest` are the further lines of its table, such as
+    /// `default_roles = ["pinned-ip"]`.
+    pub fn cluster(self, name: &str, ca: &Ca, rest: &str) -> Result<Self> {
+        self.table("cluster", name, ca, rest)
+    }
+
+    /// The same for a trusted cluster, whose `rest` holds its role map.
+    pub fn trusted_cluster(self, name: &str, ca: &Ca, rest: &str) -> Result<Self> {
+        self.table("trusted_cluster", name, ca, rest)
+    }
+
+    fn table(mut self, kind: &str, name: &str, ca: &Ca, rest: &str) -> Result<Self> {
+        let keys = format!("/etc/cotter/ca/{name}.pub");
+        let _ = writeln!(self.clusters, "\n[[{kind}]]\nname = \"{name}\"\nuser_ca = \"{keys}\"\n{rest}");
+        self.authorities.push((keys, ca.public_key()?));
+        Ok(self)
+    }
+
+    /// Adds a role that allows every login that the certificate carries; `options` are lines of its `spec.options`,
+    /// such as `pin_source_ip: true`.
+    pub fn role(mut self, name: &str, options: &[&str]) -> Self {
+        let mut role = format!("kind: role\nversion: v7\nmetadata:\n  name: {name}\nspec:\n");
+        if !options.is_empty() {
+            role.push_str("  options:\n");
+        }
+        for option in options {
+            let _ = writeln!(role, "    {option}");
+        }
+        role.push_str("  allow:\n    logins: ['{{internal.logins}}']\n");
+        self.roles.push((name.to_owned(), role));
+        self
+    }
+
+    /// Writes all of it to the node.
+    pub fn write(&self, lab: &Lab) -> Result<()> {
+        let node = lab.node();
+        node.write(CONFIG, &format!("{}{}", self.top, self.clusters))?;
+        for (path, keys) in &self.authorities {
+            node.write(path, keys)?;
+        }
+        for (name, role) in &self.roles {
+            node.write(format!("/etc/cotter/roles.d/{name}.yaml"), role)?;
+        }
+        Ok(())
+    }
+
+    /// Writes all of it to the node, starts an agent and waits until it answers.
+    pub fn start(&self, lab: &Lab) -> Result<Agent> {
+        self.write(lab)?;
+        let agent = Agent { node: lab.node().clone(), child: None };
+        agent.restarted()
+    }
+}
+
+/// A running agent. Dropping it kills it, which ends nothing in the kernel: that goes with the lab.
+#[derive(Debug)]
+pub struct Agent {
+    node: Place,
+    child: Option<Process>,
+}
+
+impl Agent {
+    fn restarted(mut self) -> Result<Self> {
+        self.start()?;
+        Ok(self)
+    }
+
+    /// Starts it (again) with the configuration as it lies on the node, and waits until it answers.
+    pub fn start(&mut self) -> Result<()> {
+        self.launch()?;
+        eventually("the agent answers `status`", || {
+            if let Some(status) = self.child.as_mut().map(|child| child.try_wait()).transpose()?.flatten() {
+                bail!("the agent ended with {status}: {}", self.log()?);
+            }
+            Ok(self.cli(&["status", "--json"])?.status.success().then_some(()))
+        })
+    }
+
+    /// Starts it without waiting for anything.
+    pub fn launch(&mut self) -> Result<()> {
+        let present = self.node.enter(|| std::path::Path::new(AGENT).exists())?;
+        if !present {
+            bail!("no agent to run; build it first: cargo build -p cotter-agent -p cotter-hook");
+        }
+        let mut shell = Place::command("sh");
+        shell.args(["-c", "exec \"$0\" run --config \"$1\" >>\"$2\" 2>&1", AGENT, CONFIG, LOG]);
+        self.child = Some(self.node.spawn(shell.stdin(Stdio::null()))?);
+        Ok(())
+    }
+
+    /// Kills it at once, as a crash would.
+    pub fn kill9(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the agent does not run")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to end and waits until it has.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        let status = eventually("the agent ends", || {
+            let child = self.child.as_mut().context("the agent does not run")?;
+            Ok(child.try_wait()?)
+        })?;
+        self.child = None;
+        Ok(status)
+    }
+
+    /// Sends it a signal: `HUP` makes it reload, `STOP` makes it hang, `CONT` wakes it.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(self.pid()?, signal)?)
+    }
+
+    /// Its process id in the caller's eyes.
+    pub fn pid(&self) -> Result<Pid> {
+        let child = self.child.as_ref().context("the agent does not run")?;
+        Pid::from_raw(i32::try_from(child.id())?).context("a process id of zero")
+    }
+
+    /// Runs `cotter-agent` on the node with the arguments.
+    pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
+        self.node.output(Place::command(AGENT).args(arguments).stdin(Stdio::null()))
+    }
+
+    /// Runs `cotter-agent` with the arguments, which must succeed; what it printed.
+    pub fn told(&self, arguments: &[&str]) -> Result<String> {
+        self.node.run(AGENT, arguments)
+    }
+
+    /// Runs `cotter-agent` with the arguments and `--json`; what it printed, whatever its exit code.
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let output = self.cli(&[arguments, &["--json"]].concat())?;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("cotter-agent {}: {}: {complaint}", arguments.join(" "), output.status))
+    }
+
+    /// What it has said on its standard output and error so far.
+    pub fn log(&self) -> Result<String> {
+        self.node.read(LOG)
+    }
+
+    /// The audit events written so far, oldest first.
+    pub fn events(&self) -> Result<Vec<Value>> {
+        let text = match self.node.enter(|| std::fs::read_to_string(EVENTS))? {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            read => read.context(EVENTS)?,
+        };
+        // The last line may be half written; it will be whole at the next look.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+    }
+
+    /// Waits for the first audit event that `fits`.
+    pub fn event(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+        eventually(what, || Ok(self.events()?.into_iter().find(&fits)))
+    }
+}

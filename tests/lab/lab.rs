@@ -1,0 +1,130 @@
+//! A lab: its namespaces, its files, its end.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+
+use crate::network::{ALICE, ELSEWHERE, INSIDE, wire_up};
+use crate::place::Place;
+
+/// A node and the hosts around it. Its processes, files, mounts, devices and kernel programs go away when it and all
+/// that runs in it are dropped, and also when the process that owns it is killed.
+#[derive(Debug)]
+pub struct Lab {
+    node: Place,
+}
+
+impl Lab {
+    /// Sets up a lab; takes some hundred milliseconds. Needs root.
+    pub fn start() -> Result<Self> {
+        let node = Place::node(Arc::new(Life::start()?));
+        wire_up(&node, &[ALICE, ELSEWHERE, INSIDE])?;
+        Ok(Self { node })
+    }
+
+    /// The node: sshd and the agent run here.
+    pub fn node(&self) -> &Place {
+        &self.node
+    }
+
+    /// Where alice logs in: [`ALICE`].
+    pub fn alice(&self) -> Place {
+        self.node.host(ALICE.host)
+    }
+
+    /// Where her stolen certificate turns up: [`ELSEWHERE`].
+    pub fn elsewhere(&self) -> Place {
+        self.node.host(ELSEWHERE.host)
+    }
+
+    /// A host behind the node: [`INSIDE`].
+    pub fn inside(&self) -> Place {
+        self.node.host(INSIDE.host)
+    }
+}
+
+/// The namespaces of a lab, held open, and the pipe that keeps the first process in them alive.
+#[derive(Debug)]
+pub(crate) struct Life {
+    pub(crate) mount: OwnedFd,
+    /// The pid namespace that the children of whoever enters it are born in.
+    pub(crate) children: OwnedFd,
+    pub(crate) network: OwnedFd,
+    /// The namespace of the host name.
+    pub(crate) uts: OwnedFd,
+    /// `unshare`, the parent of the lab's init.
+    outer: Child,
+    /// The pipe whose end is the end of the lab.
+    lifeline: Option<ChildStdin>,
+}
+
+impl Life {
+    fn start() -> Result<Self> {
+        let mut outer = Command::new("unshare")
+            .args(["--mount", "--pid", "--net", "--uts", "--fork", "--kill-child=KILL", "--mount-proc"])
+            .args(["--propagation", "private", "sh", "-c", include_str!("stage.sh"), "stage"])
+            .arg(binaries()?)
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot run unshare (package util-linux)")?;
+        let lifeline = outer.stdin.take();
+        if let Err(error) = await_ready(&mut outer) {
+            drop(lifeline);
+            outer.wait()?;
+            return Err(error);
+        }
+        let namespace = |kind: &str| -> Result<OwnedFd> {
+            let path = format!("/proc/{}/ns/{kind}", outer.id());
+            Ok(fs::File::open(&path).with_context(|| path)?.into())
+        };
+        Ok(Self {
+            mount: namespace("mnt")?,
+            children: namespace("pid_for_children")?,
+            network: namespace("net")?,
+            uts: namespace("uts")?,
+            outer,
+            lifeline,
+        })
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        drop(self.lifeline.take());
+        // The kernel lets init end only after every other process of its pid namespace has ended and been waited for.
+        if let Err(error) = self.outer.wait() {
+            eprintln!("lab: cannot wait for its end: {error}");
+        }
+    }
+}
+
+/// Waits for the stage script's word that all is set; its complaints become the error.
+fn await_ready(outer: &mut Child) -> Result<()> {
+    let stdout = outer.stdout.take().context("unshare without output")?;
+    let mut word = String::new();
+    BufReader::new(stdout).read_line(&mut word)?;
+    if word.trim() == "ready" {
+        return Ok(());
+    }
+    let mut complaint = String::new();
+    if let Some(mut stderr) = outer.stderr.take() {
+        stderr.read_to_string(&mut complaint)?;
+    }
+    bail!("cannot set up a lab (it needs root): {}", complaint.trim())
+}
+
+/// The directory of the built binaries: that of the running one, or, as test binaries lie in `deps`, the one above.
+fn binaries() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot find the running binary")?;
+    let directory = own.parent().context("a binary without a directory")?;
+    let above = if directory.ends_with("deps") { directory.parent() } else { None };
+    Ok(above.unwrap_or(directory).to_owned())
+}

@@ -1,0 +1,146 @@
+//! A real sshd on the node.
+
+use std::fmt::Write as _;
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::ca::Ca;
+use crate::eventually::eventually;
+use crate::lab::Lab;
+use crate::network::NODE_V4;
+use crate::place::Place;
+use crate::process::Process;
+
+/// What a node's administrator adds for Cotter; the very files that are packaged.
+const COTTER_SSHD: &str = include_str!("../../packaging/sshd/50-cotter.conf");
+const COTTER_PAM: &str = include_str!("../../packaging/pam/cotter");
+
+const CONFIG: &str = "/etc/ssh/sshd_config";
+const LOG: &str = "/var/log/sshd.log";
+
+/// How an sshd is set up. The first value of a keyword wins, so [`SshdSetup::line`] overrules what is built in.
+#[derive(Clone, Debug)]
+pub struct SshdSetup {
+    lines: String,
+    user_ca: String,
+    with_cotter: bool,
+    port: u16,
+}
+
+impl SshdSetup {
+    /// sshd alone: it accepts certificates of `ca` for the principals that they name.
+    pub fn plain(ca: &Ca) -> Result<Self> {
+        Ok(Self { lines: String::new(), user_ca: ca.public_key()?, with_cotter: false, port: 22 })
+    }
+
+    /// sshd with Cotter's snippets for sshd and PAM, for certificates of `ca`.
+    pub fn with_cotter(ca: &Ca) -> Result<Self> {
+        Ok(Self { with_cotter: true, ..Self::plain(ca)? })
+    }
+
+    /// Accepts the certificates of one more authority.
+    pub fn and(mut self, ca: &Ca) -> Result<Self> {
+        self.user_ca.push_str(&ca.public_key()?);
+        Ok(self)
+    }
+
+    /// Adds a line to sshd's configuration.
+    pub fn line(mut self, line: &str) -> Self {
+        self.lines.push_str(line);
+        self.lines.push('\n');
+        self
+    }
+
+    /// Listens on another port than 22.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Starts sshd on the node and waits until it answers.
+    pub fn start(&self, lab: &Lab) -> Result<Sshd> {
+        let node = lab.node();
+        node.write("/etc/cotter/user_ca.pub", &self.user_ca)?;
+        node.write(CONFIG, &self.config())?;
+        node.write("/etc/pam.d/sshd", &self.pam())?;
+        if self.with_cotter {
+            node.write("/etc/ssh/sshd_config.d/50-cotter.conf", COTTER_SSHD)?;
+            node.write("/etc/pam.d/cotter", COTTER_PAM)?;
+        }
+        node.run("sh", &["-c", "[ -e /root/host ] || ssh-keygen -q -t ed25519 -N '' -C lab -f /root/host"])?;
+        let mut command = Place::command("/usr/sbin/sshd");
+        command.args(["-D", "-E", LOG, "-f", CONFIG]).stdin(Stdio::null());
+        let mut sshd = Sshd { node: node.clone(), child: node.spawn(&mut command)?, port: self.port };
+        sshd.await_banner()?;
+        Ok(sshd)
+    }
+
+    fn config(&self) -> String {
+        let mut config = self.lines.clone();
+        let _ = writeln!(config, "Port {}", self.port);
+        config.push_str("HostKey /root/host\nLogLevel VERBOSE\nPidFile none\nUseDNS no\nPrintMotd no\n");
+        config.push_str("PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 200\n");
+        config.push_str("Subsystem sftp internal-sftp\n");
+        config.push_str(if self.with_cotter {
+            "Include /etc/ssh/sshd_config.d/50-cotter.conf\n"
+        } else {
+            "TrustedUserCAKeys /etc/cotter/user_ca.pub\nAuthorizedKeysFile none\nUsePAM yes\n"
+        });
+        config
+    }
+
+    fn pam(&self) -> String {
+        let mut stack = String::from("auth required pam_deny.so\naccount required pam_permit.so\n");
+        stack.push_str("session required pam_permit.so\n");
+        if self.with_cotter {
+            stack.push_str("session include cotter\n");
+        }
+        stack
+    }
+}
+
+/// A running sshd; it stops when dropped (its connections go on, as with any sshd).
+#[derive(Debug)]
+pub struct Sshd {
+    node: Place,
+    child: Process,
+    port: u16,
+}
+
+impl Sshd {
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> Result<String> {
+        self.node.read(LOG)
+    }
+
+    fn await_banner(&mut self) -> Result<()> {
+        let address = SocketAddr::from((NODE_V4, self.port));
+        let node = self.node.clone();
+        eventually("a banner of sshd", || {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("sshd ended with {status}: {}", self.log()?);
+            }
+            Ok(node.enter(|| banner(address))?.filter(|banner| banner == b"SSH-"))
+        })
+        .map(drop)
+    }
+}
+
+/// The first four bytes that whoever listens at `address` says.
+fn banner(address: SocketAddr) -> Option<[u8; 4]> {
+    let limit = Duration::from_secs(2);
+    let mut stream = TcpStream::connect_timeout(&address, limit).ok()?;
+    stream.set_read_timeout(Some(limit)).ok()?;
+    let mut start = [0; 4];
+    stream.read_exact(&mut start).ok()?;
+    Some(start)
+}

@@ -1,0 +1,54 @@
+# Sets the lab's stage, as the first process of new mount, pid, network and uts namespaces: everything that the lab
+# writes goes to memory of its own, and the host's files are only read.
+# Arguments: the directory with the built binaries (cotter-hook is taken from there if it is there).
+set -eu
+umask 022
+echo node >/proc/sys/kernel/hostname
+
+mount -t tmpfs -o mode=755 lab-run /run
+mkdir -p /run/lab /run/sshd /run/netns
+for dir in etc root usr/lib var; do
+    mkdir -p "/run/lab/upper/$dir" "/run/lab/work/$dir"
+    mount -t overlay -o "lowerdir=/$dir,upperdir=/run/lab/upper/$dir,workdir=/run/lab/work/$dir" "lab-$dir" "/$dir"
+done
+mount -t tmpfs -o mode=755 lab-home /home
+
+# The binaries come to where the packages put them: sshd accepts its commands only below directories of root's.
+# Before /tmp is covered, for they may have been built there.
+mkdir -p /usr/lib/cotter
+for binary in cotter-agent cotter-hook; do
+    [ -x "$1/$binary" ] || continue
+    install -o root -g root -m 755 /dev/null "/usr/lib/cotter/$binary"
+    cp "$1/$binary" "/usr/lib/cotter/$binary"
+done
+mount -t tmpfs -o mode=1777 lab-tmp /tmp
+
+# A sysfs of this network namespace, with the host's cgroups and an empty bpffs in it.
+mkdir /run/lab/cgroup
+mount --rbind /sys/fs/cgroup /run/lab/cgroup
+mount -t sysfs lab-sys /sys
+mount --move /run/lab/cgroup /sys/fs/cgroup
+mount -t bpf lab-bpf /sys/fs/bpf
+
+# Accounts. Nobody has a password; `*` keeps sshd from calling the account locked.
+account() { # name uid home shell
+    sed -i "/^$1:/d" /etc/passwd /etc/shadow /etc/group
+    echo "$1:x:$2:$2::$3:$4" >>/etc/passwd
+    echo "$1:*:19000:0:99999:7:::" >>/etc/shadow
+    echo "$1:x:$2:" >>/etc/group
+}
+for person in alice:4101 bob:4102; do
+    name=${person%:*}
+    account "$name" "${person#*:}" "/home/$name" /bin/sh
+    install -d -m 700 -o "$name" -g "$name" "/home/$name"
+done
+grep -q ^sshd: /etc/passwd || account sshd 4199 /run/sshd /usr/sbin/nologin
+printf '%s\n' 'passwd: files' 'group: files' 'shadow: files' 'hosts: files' >/etc/nsswitch.conf
+install -d -m 755 /etc/cotter /etc/cotter/ca /etc/cotter/roles.d /var/log/cotter
+install -d -m 700 /var/lib/cotter /root/.ssh
+
+# From here on this is the init of the lab: children that lose their parent are reaped unseen, and when the test
+# closes the pipe, or dies, the end of input ends init, and with it every process and mount of the lab.
+echo ready
+trap '' CHLD
+exec cat

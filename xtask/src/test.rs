@@ -1,0 +1,110 @@
+//! Every test there is, summed up in one line.
+
+use std::io::{BufRead, BufReader};
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::setup::{self, Needs};
+use crate::{cargo, step};
+
+/// What is told on the command line.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Run only tests whose names contain this
+    filter: Option<String>,
+}
+
+/// What the test programs said of themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+/// Sets up, builds, runs all tests and closes with `N passed, N failed`.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if !setup::is_root() {
+        bail!("the tests need root: they make network namespaces, run sshd and load kernel programs");
+    }
+    setup::run(Needs::Running)?;
+    build()?;
+    let (mut sum, success) = run_tests(options)?;
+    if !success && sum.failed == 0 {
+        println!(
+            "xtask: a test program could not be built, or ended without its result; that counts as one failure"
+        );
+        sum.failed = 1;
+    }
+    if sum.ignored > 0 {
+        println!("xtask: {} ignored", sum.ignored);
+    }
+    println!("{} passed, {} failed", sum.passed, sum.failed);
+    Ok(if success && sum.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds the programs that the suite runs; `cargo test` alone does not.
+pub(crate) fn build() -> Result<()> {
+    let mut build = cargo::command();
+    build.args([
+        "build",
+        "--package",
+        "cotter-agent",
+        "--package",
+        "cotter-hook",
+        "--package",
+        "cotter-tests",
+    ]);
+    step::run("cargo build: agent, kernel programs, hook, lab", &mut build).map(drop)
+}
+
+/// Streams the tests' output, and sums up their results; and whether cargo was content.
+fn run_tests(options: &Options) -> Result<(Sum, bool)> {
+    let mut test = cargo::command();
+    test.args(["test", "--workspace", "--no-fail-fast", "--"]).args(&options.filter).stdout(Stdio::piped());
+    let mut child = test.spawn().context("cannot run cargo test")?;
+    let output = child.stdout.take().context("cargo test without output")?;
+    let mut sum = Sum::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        sum.add(&line);
+    }
+    Ok((sum, child.wait()?.success()))
+}
+
+impl Sum {
+    /// Adds a line such as `test result: ok. 6 passed; 0 failed; 1 ignored; …`; others are nothing to it.
+    fn add(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else { return };
+        let counts = result.split_once(". ").map_or("", |(_, counts)| counts);
+        for part in counts.split("; ") {
+            let Some((count, word)) = part.split_once(' ') else { continue };
+            let count = count.parse().unwrap_or(0);
+            match word {
+                "passed" => self.passed += count,
+                "failed" => self.failed += count,
+                "ignored" => self.ignored += count,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_several_programs_are_summed() {
+        let mut sum = Sum::default();
+        sum.add(
+            "test result: ok. 6 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1.90s",
+        );
+        sum.add("test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s");
+        sum.add("test lab::says_test_result ... ok");
+        assert_eq!(sum, Sum { passed: 10, failed: 2, ignored: 1 });
+    }
+}
