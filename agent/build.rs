@@ -38,8 +38,10 @@ fn build() -> Result<(), Box<dyn Error>> {
 
     let object = build_directory.join(target).join("release/cotter-ebpf");
     println!("cargo::rustc-env=COTTER_EBPF_OBJECT={}", object.display());
-    let own = ["agent/build.rs", "agent/build/toolchain.rs", "agent-ebpf/Cargo.toml", "Cargo.toml", "Cargo.lock"];
-    for file in own.iter().map(|file| workspace.join(file)).chain(sources(&object)?).chain(toolchain.files()) {
+    let own =
+        ["agent/build.rs", "agent/build/toolchain.rs", "agent-ebpf/Cargo.toml", "Cargo.toml", "Cargo.lock"];
+    for file in own.iter().map(|file| workspace.join(file)).chain(sources(&object)?).chain(toolchain.files())
+    {
         println!("cargo::rerun-if-changed={}", file.display());
     }
     Ok(())
@@ -48,7 +50,8 @@ fn build() -> Result<(), Box<dyn Error>> {
 /// The sources that went into the object: the dependency file that cargo writes beside it lists them in make's syntax.
 fn sources(object: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let rule = fs::read_to_string(object.with_extension("d"))?;
-    let (_, prerequisites) = rule.split_once(": ").ok_or("the kernel programs' dependency file has no rule")?;
+    let (_, prerequisites) =
+        rule.split_once(": ").ok_or("the kernel programs' dependency file has no rule")?;
     let joined = prerequisites.trim_end().replace("\\ ", "\0");
     Ok(joined.split(' ').map(|file| PathBuf::from(file.replace('\0', " "))).collect())
 }

@@ -1,31 +1,33 @@
 //! Addresses and networks as the maps hold them: 16 bytes, IPv4 as `::ffff:a.b.c.d`.
 
+use core::cmp::Ordering;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An IP address in network order, always canonical: an IPv4 address is its IPv4-mapped form.
-#[repr(C, align(4))]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Address([u8; 16]);
+// Two words rather than 16 bytes: the kernel programs hold addresses in registers, and have few.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Address([u64; 2]);
 
 const _: () = assert!(size_of::<Address>() == 16);
 
 impl Address {
     /// The address of these 16 octets; an IPv4 address must come in its mapped form.
     #[inline(always)]
-    pub const fn new(octets: [u8; 16]) -> Self {
-        Self(octets)
+    pub const fn new([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]: [u8; 16]) -> Self {
+        Self([u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])])
     }
 
     /// The mapped form of an IPv4 address.
     #[inline(always)]
-    pub const fn v4([a, b, c, d]: [u8; 4]) -> Self {
-        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
+    pub const fn v4(octets: [u8; 4]) -> Self {
+        Self::from_halves(0, 0xffff << 32 | u32::from_be_bytes(octets) as u64)
     }
 
     /// The 16 octets in network order.
     #[inline(always)]
     pub const fn octets(self) -> [u8; 16] {
-        self.0
+        (((self.high() as u128) << 64) | self.low() as u128).to_be_bytes()
     }
 
     /// Whether this is an IPv4 address.
@@ -36,30 +38,40 @@ impl Address {
 
     /// The address as IPv4 or IPv6.
     pub fn ip(self) -> IpAddr {
-        Ipv6Addr::from(self.0).to_canonical()
+        Ipv6Addr::from(self.octets()).to_canonical()
     }
 
     /// Whom a penalty on this address hits: an IPv4 address itself, an IPv6 address's /64.
     #[inline(always)]
     pub const fn neighbourhood(self) -> Self {
-        if self.is_v4() { self } else { Self::from_halves(self.high(), 0) }
+        if self.is_v4() { self } else { Self([self.0[0], 0]) }
     }
 
     #[inline(always)]
     const fn high(self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        u64::from_be(self.0[0])
     }
 
     #[inline(always)]
     const fn low(self) -> u64 {
-        let [.., a, b, c, d, e, f, g, h] = self.0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        u64::from_be(self.0[1])
     }
 
     #[inline(always)]
     const fn from_halves(high: u64, low: u64) -> Self {
-        Self((((high as u128) << 64) | low as u128).to_be_bytes())
+        Self([high.to_be(), low.to_be()])
+    }
+}
+
+impl PartialOrd for Address {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Address {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.high(), self.low()).cmp(&(other.high(), other.low()))
     }
 }
 
@@ -73,7 +85,7 @@ impl From<IpAddr> for Address {
     fn from(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(address) => Self::v4(address.octets()),
-            IpAddr::V6(address) => Self(address.octets()),
+            IpAddr::V6(address) => Self::new(address.octets()),
         }
     }
 }
@@ -99,10 +111,10 @@ impl core::fmt::Display for Address {
 pub struct Network {
     address: Address,
     length: u8,
-    _padding: [u8; 3],
+    _padding: [u8; 7],
 }
 
-const _: () = assert!(size_of::<Network>() == 20);
+const _: () = assert!(size_of::<Network>() == 24);
 
 impl Network {
     /// The network of `address` with a prefix of its own family: up to 32 for IPv4, up to 128 for IPv6; longer
@@ -117,7 +129,7 @@ impl Network {
         };
         let high = address.high() & mask(length);
         let low = address.low() & mask(length.saturating_sub(64));
-        Self { address: Address::from_halves(high, low), length, _padding: [0; 3] }
+        Self { address: Address::from_halves(high, low), length, _padding: [0; 7] }
     }
 
     /// The network that holds nothing but `address`.

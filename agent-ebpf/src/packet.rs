@@ -84,20 +84,47 @@ pub enum Content {
 }
 
 /// A frame with its headers found. Addresses are read when asked for, since most packets are passed before.
+///
+/// Flat, with every field set in every case: an enum's unused payload is undefined, and the verifier minds.
 pub struct Packet<'f, F: Frame + ?Sized> {
     frame: &'f F,
-    addresses: Addresses,
+    version: Version,
+    /// The offset of the IP header.
+    at: usize,
     /// The offset behind the last byte that the IP header claims.
     end: usize,
-    content: Content,
+    found: Found,
 }
 
-/// Where the addresses stand.
-#[derive(Clone, Copy)]
-enum Addresses {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
     None,
-    V4 { at: usize },
-    V6 { at: usize },
+    V4,
+    V6,
+}
+
+#[derive(Clone, Copy)]
+struct Found {
+    kind: Kind,
+    protocol: Protocol,
+    ports: [u8; 4],
+    at: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    NotIp,
+    Fragment,
+    Portless,
+    Malformed,
+    Segment,
+}
+
+impl Found {
+    #[inline(always)]
+    const fn only(kind: Kind) -> Self {
+        Self { kind, protocol: Protocol::Tcp, ports: [0; 4], at: 0 }
+    }
 }
 
 impl<'f, F: Frame + ?Sized> Packet<'f, F> {
@@ -108,13 +135,26 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
             Layer::Ethernet => Self::ethernet(frame),
             Layer::Ip => Self::bare(frame),
         };
-        packet.unwrap_or(Self { frame, addresses: Addresses::None, end: 0, content: Content::NotIp })
+        match packet {
+            Some(packet) => packet,
+            None => Self { frame, version: Version::None, at: 0, end: 0, found: Found::only(Kind::NotIp) },
+        }
     }
 
     /// What it carries.
     #[inline(always)]
     pub fn content(&self) -> Content {
-        self.content
+        let Found { kind, protocol, ports: [a, b, c, d], at } = self.found;
+        match kind {
+            Kind::NotIp => Content::NotIp,
+            Kind::Fragment => Content::Fragment,
+            Kind::Portless => Content::Portless,
+            Kind::Malformed => Content::Malformed,
+            Kind::Segment => {
+                let (source, destination) = (Port::from_octets([a, b]), Port::from_octets([c, d]));
+                Content::Segment(Segment { protocol, source, destination, at })
+            }
+        }
     }
 
     /// The sender's address; unspecified if the packet is not IP.
@@ -146,8 +186,11 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
         }
         let options = usize::from(offset >> 4) * 4;
         let mut option = HEADER;
-        // The shortest MP_JOIN takes more than three bytes.
-        while option + 3 <= options {
+        // Of 40 bytes of options there are at most 40; the shortest MP_JOIN takes more than three.
+        for _ in 0..40 {
+            if option + 3 > options {
+                return false;
+            }
             let Some([kind, length, subtype]) = self.read(segment.at + option) else { return false };
             option += match (kind, length) {
                 (END, _) => return false,
@@ -201,13 +244,13 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
         }
         let end = claimed_end(at, total);
         let fragment = u16::from_be_bytes([header[6] & 0x1f, header[7]]);
-        let content = match header[9] {
-            _ if fragment != 0 => Content::Fragment,
+        let found = match header[9] {
+            _ if fragment != 0 => Found::only(Kind::Fragment),
             6 => segment(frame, Protocol::Tcp, at + length, end),
             17 => segment(frame, Protocol::Udp, at + length, end),
-            _ => Content::Portless,
+            _ => Found::only(Kind::Portless),
         };
-        Some(Self { frame, addresses: Addresses::V4 { at: at + 12 }, end, content })
+        Some(Self { frame, version: Version::V4, at, end, found })
     }
 
     /// RFC 8200, 3 and 4.
@@ -220,18 +263,21 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
         }
         let payload = usize::from(u16::from_be_bytes([header[4], header[5]]));
         let end = claimed_end(at + 40, payload);
-        let content = ipv6_content(frame, header[6], at + 40, end);
-        Some(Self { frame, addresses: Addresses::V6 { at: at + 8 }, end, content })
+        let found = behind_extensions(frame, header[6], at + 40, end);
+        Some(Self { frame, version: Version::V6, at, end, found })
     }
 
     #[inline(always)]
     fn address(&self, index: usize) -> Address {
-        let address = match self.addresses {
-            Addresses::None => None,
-            Addresses::V4 { at } => self.frame.read(at + index * 4).map(Address::v4),
-            Addresses::V6 { at } => self.frame.read(at + index * 16).map(Address::new),
+        let address = match self.version {
+            Version::None => None,
+            Version::V4 => self.frame.read(self.at + 12 + index * 4).map(Address::v4),
+            Version::V6 => self.frame.read(self.at + 8 + index * 16).map(Address::new),
         };
-        address.unwrap_or(Address::new([0; 16]))
+        match address {
+            Some(address) => address,
+            None => Address::new([0; 16]),
+        }
     }
 
     #[inline(always)]
@@ -256,7 +302,7 @@ fn read_before<F: Frame + ?Sized, const N: usize>(frame: &F, at: usize, end: usi
 
 /// Walks the chain of extension headers to what the packet carries.
 #[inline(always)]
-fn ipv6_content<F: Frame + ?Sized>(frame: &F, next: u8, at: usize, end: usize) -> Content {
+fn behind_extensions<F: Frame + ?Sized>(frame: &F, next: u8, at: usize, end: usize) -> Found {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
     const FRAGMENT: u8 = 44;
@@ -269,32 +315,30 @@ fn ipv6_content<F: Frame + ?Sized>(frame: &F, next: u8, at: usize, end: usize) -
             6 => return segment(frame, Protocol::Tcp, at, end),
             17 => return segment(frame, Protocol::Udp, at, end),
             HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION => {}
-            _ => return Content::Portless,
+            _ => return Found::only(Kind::Portless),
         }
         let Some([following, length, high, low]) = read_before(frame, at, end) else {
-            return Content::Malformed;
+            return Found::only(Kind::Malformed);
         };
         at += match next {
             // Offset in the upper 13 bits; the rest are flags.
-            FRAGMENT if u16::from_be_bytes([high, low]) >> 3 != 0 => return Content::Fragment,
+            FRAGMENT if u16::from_be_bytes([high, low]) >> 3 != 0 => return Found::only(Kind::Fragment),
             FRAGMENT => 8,
             AUTHENTICATION => (usize::from(length) + 2) * 4,
             _ => (usize::from(length) + 1) * 8,
         };
+        at = usize::from(frame.forget(at as u16));
         next = following;
     }
-    Content::Malformed
+    Found::only(Kind::Malformed)
 }
 
 #[inline(always)]
-fn segment<F: Frame + ?Sized>(frame: &F, protocol: Protocol, at: usize, end: usize) -> Content {
+fn segment<F: Frame + ?Sized>(frame: &F, protocol: Protocol, at: usize, end: usize) -> Found {
     match read_before(frame, at, end) {
-        Some([a, b, c, d]) => Content::Segment(Segment {
-            protocol,
-            source: Port::from_octets([a, b]),
-            destination: Port::from_octets([c, d]),
-            at: usize::from(frame.forget(at as u16)),
-        }),
-        None => Content::Malformed,
+        Some(ports) => {
+            Found { kind: Kind::Segment, protocol, ports, at: usize::from(frame.forget(at as u16)) }
+        }
+        None => Found::only(Kind::Malformed),
     }
 }

@@ -55,11 +55,12 @@ pub struct Session {
     mode: u8,
     unpinned: u8,
     count: u8,
+    _padding: [u8; 4],
     pins: [Network; Session::PINS],
-    _reserved: [u8; 52],
+    _reserved: [u8; 48],
 }
 
-const _: () = assert!(size_of::<Session>() == 224);
+const _: () = assert!(size_of::<Session>() == 256);
 
 impl Session {
     /// How many networks a session can be pinned to.
@@ -74,7 +75,8 @@ impl Session {
             unpinned: 1,
             count: 0,
             pins: [Network::host(Address::new([0; 16])); Self::PINS],
-            _reserved: [0; 52],
+            _padding: [0; 4],
+            _reserved: [0; 48],
         }
     }
 

@@ -9,45 +9,45 @@ const SECOND: u64 = 1_000_000_000;
 
 /// Wall time in Unix seconds.
 #[must_use]
-pub fn unix() -> u64 {
+pub(crate) fn unix() -> u64 {
     nanoseconds(clock_gettime(ClockId::Realtime)) / SECOND
 }
 
 /// How long it is until a wall time; zero if it is past.
 #[must_use]
-pub fn until(unix_seconds: u64) -> Duration {
+pub(crate) fn until(unix_seconds: u64) -> Duration {
     let now = Duration::from_nanos(nanoseconds(clock_gettime(ClockId::Realtime)));
     Duration::from_secs(unix_seconds).saturating_sub(now)
 }
 
 /// The kernel programs' time now.
 #[must_use]
-pub fn monotonic() -> Nanoseconds {
+pub(crate) fn monotonic() -> Nanoseconds {
     nanoseconds(clock_gettime(ClockId::MonotonicCoarse))
 }
 
 /// How far wall time is ahead of the kernel programs' time. It changes when the wall clock is set, and by the time
 /// spent in suspend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Offset(i128);
+pub(crate) struct Offset(i128);
 
 impl Offset {
     /// The offset now.
     #[must_use]
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let wall = nanoseconds(clock_gettime(ClockId::Realtime));
         Self(i128::from(wall) - i128::from(nanoseconds(clock_gettime(ClockId::Monotonic))))
     }
 
     /// Whether the clocks have moved against each other by more than reading them one after the other explains.
     #[must_use]
-    pub fn differs_from(self, other: Self) -> bool {
+    pub(crate) fn differs_from(self, other: Self) -> bool {
         (self.0 - other.0).unsigned_abs() > u128::from(SECOND / 20)
     }
 
     /// A wall time as the kernel programs' time: what is past is 0, what is beyond their clock is never.
     #[must_use]
-    pub fn deadline(self, unix_seconds: Option<u64>) -> Nanoseconds {
+    pub(crate) fn deadline(self, unix_seconds: Option<u64>) -> Nanoseconds {
         let Some(seconds) = unix_seconds else { return NEVER };
         let at = i128::from(seconds) * i128::from(SECOND) - self.0;
         Nanoseconds::try_from(at.max(0)).unwrap_or(NEVER)

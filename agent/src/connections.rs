@@ -75,13 +75,14 @@ fn collect(datagram: &[u8], port: u16, found: &mut Vec<Connection>) -> io::Resul
     let mut rest = datagram;
     while !rest.is_empty() {
         let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
-        match message.payload {
-            NetlinkPayload::Done(_) => return Ok(true),
-            NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
-            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                found.extend(connection(&response).filter(|connection| connection.local.port() == port));
-            }
-            _other => {}
+        if let NetlinkPayload::Done(_) = message.payload {
+            return Ok(true);
+        }
+        if let NetlinkPayload::Error(error) = message.payload {
+            return Err(error.to_io());
+        }
+        if let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) = message.payload {
+            found.extend(connection(&response).filter(|connection| connection.local.port() == port));
         }
         let length = usize::try_from(message.header.length).map_err(io::Error::other)?;
         // Messages are aligned to four bytes (netlink(7)).
@@ -112,7 +113,9 @@ mod tests {
         for address in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
             let listener = TcpListener::bind(address).unwrap();
             let port = listener.local_addr().unwrap().port();
-            let client = TcpStream::connect(("localhost", port)).or_else(|_| TcpStream::connect(("::1", port))).unwrap();
+            let client = TcpStream::connect(("localhost", port))
+                .or_else(|_| TcpStream::connect(("::1", port)))
+                .unwrap();
             let (server, _) = listener.accept().unwrap();
             let cookie = rustix::net::sockopt::socket_cookie(&server).unwrap();
             let listed = list(&[port]).unwrap();

@@ -4,7 +4,7 @@ pub mod audit;
 pub mod cli;
 mod clock;
 pub mod config;
-mod connections;
+pub mod connections;
 pub mod daemon;
 pub mod datapath;
 pub mod interfaces;

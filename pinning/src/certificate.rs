@@ -122,11 +122,6 @@ impl Certificate {
         &self.ca
     }
 
-    /// First second behind the validity, Unix time; `u64::MAX` is forever.
-    pub fn valid_before(&self) -> u64 {
-        self.valid_before
-    }
-
     /// # Errors
     /// `not_a_user_certificate` for a host's.
     pub fn require_user(&self) -> Result<(), Denial> {
@@ -170,11 +165,11 @@ impl Certificate {
         Ok(())
     }
 
-    /// Checks that every critical option is known and well formed. `force-command` and `verify-required` are sshd's to
-    /// carry out.
+    /// Checks that every critical option is known. `source-address` is read by [`Certificate::pins`]; `force-command` and
+    /// `verify-required` are sshd's to carry out.
     ///
     /// # Errors
-    /// `critical_option_unknown`; `source_address_invalid`; `malformed_certificate` for a known option with wrong data.
+    /// `critical_option_unknown`; `malformed_certificate` for `force-command` or `verify-required` with wrong data.
     pub fn require_known_options(&self) -> Result<(), Denial> {
         for option in &self.critical_options {
             let sound = match option.name.as_str() {
@@ -190,7 +185,7 @@ impl Certificate {
                 return Err(malformed(format!("critical option {:?} has wrong data", option.name)));
             }
         }
-        self.pins().map(drop)
+        Ok(())
     }
 
     /// The pinned addresses: the critical option `source-address`. An extension of that name pins nothing, as in sshd.

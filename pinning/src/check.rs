@@ -62,6 +62,7 @@ impl Policy {
         certificate.verify_signature()?;
         certificate.require_valid_at(login.now)?;
         certificate.require_known_options()?;
+        let pins = certificate.pins()?;
         let admitted = admit(cluster, &certificate, login)?;
         if let Some(lock) = lock_on(login, identity) {
             found.lock = Some(lock.id.clone());
@@ -70,8 +71,8 @@ impl Policy {
         found.roles = role_source::roles_of(cluster, &certificate)?;
         let roles = self.require_roles(&found.roles)?;
         login_rule::require_allowed(&roles, login.login, &admitted)?;
-        require_pinned(&roles, identity.pins.as_ref(), login.observed.as_ref())?;
-        Ok(terms(cluster, &roles, identity, admitted, login.observed.as_ref()))
+        let pins = require_pinned(&roles, pins, login.observed.as_ref())?;
+        Ok(terms(cluster, &roles, identity.valid_before, admitted, pins))
     }
 
     fn require_trusted(&self, certificate: &Certificate) -> Result<&Cluster, Denial> {
@@ -116,11 +117,16 @@ fn lock_on<'a>(login: &Login<'a>, identity: &Identity) -> Option<&'a Lock> {
     login.locks.iter().find(|lock| lock.matches(&subject, login.now))
 }
 
-/// The pin: demanded by a role, it must be there and narrow enough for each such role; there, it must hold.
-fn require_pinned(roles: &[&Role], pins: Option<&Pins>, observed: Option<&Observed>) -> Result<(), Denial> {
+/// The pin: demanded by a role, it must be there and narrow enough for each such role; there, it must hold. Hands back
+/// the pins, the network in use first.
+fn require_pinned(
+    roles: &[&Role],
+    pins: Option<Pins>,
+    observed: Option<&Observed>,
+) -> Result<Option<Pins>, Denial> {
     for role in roles.iter().filter(|role| role.options.pin_source_ip) {
         let name = &role.name;
-        let Some(pins) = pins else {
+        let Some(pins) = &pins else {
             let detail = format!("role {name:?} demands a pinned address, and the certificate carries none");
             return Err(Denial::new(LoginReason::PinMissing, detail));
         };
@@ -129,14 +135,14 @@ fn require_pinned(roles: &[&Role], pins: Option<&Pins>, observed: Option<&Observ
             return Err(Denial::new(LoginReason::PinTooWide, detail));
         }
     }
-    let Some(pins) = pins else { return Ok(()) };
+    let Some(pins) = pins else { return Ok(None) };
     let Some(observed) = observed else {
         let detail =
             format!("the certificate is pinned to {pins}, and nobody vouches for the client's address");
         return Err(Denial::new(LoginReason::ObservedAddressUnknown, detail));
     };
     if pins.contains(observed.address) {
-        return Ok(());
+        return Ok(Some(pins.led_by(observed.address)));
     }
     let detail = format!("the certificate is pinned to {pins}, the client is at {observed}");
     Err(Denial::new(LoginReason::PinMismatch, detail))
@@ -145,24 +151,21 @@ fn require_pinned(roles: &[&Role], pins: Option<&Pins>, observed: Option<&Observ
 fn terms(
     cluster: &Cluster,
     roles: &[&Role],
-    identity: &Identity,
+    valid_before: u64,
     admitted: Admitted,
-    observed: Option<&Observed>,
+    pins: Option<Pins>,
 ) -> Terms {
     let options = || roles.iter().map(|role| &role.options);
     let cut = cluster.on_expiry == OnExpiry::Cut || options().any(|options| options.disconnect_expired_cert);
-    let ends = cut && identity.valid_before != u64::MAX;
-    let pins = identity.pins.as_ref();
     Terms {
         principal_line: admitted.line,
-        ends_at: ends.then_some(identity.valid_before),
+        ends_at: (cut && valid_before != u64::MAX).then_some(valid_before),
         on_new_address: options()
             .filter_map(|options| options.on_new_address)
             .max()
             .unwrap_or(OnNewAddress::Keep),
         mode: options().filter_map(|options| options.mode).max(),
-        pins: pins
-            .map(|pins| observed.map_or_else(|| pins.clone(), |observed| pins.led_by(observed.address))),
+        pins,
     }
 }
 

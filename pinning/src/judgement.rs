@@ -4,6 +4,9 @@ use serde::{Serialize, Serializer};
 
 use crate::{Identity, LoginReason, Mode, Observed, OnNewAddress, Pins};
 
+/// The longest sentence on a case, in characters: a certificate's lists may be long, and events are kept.
+const MAX_DETAIL: usize = 500;
+
 /// A denial: the reason, and a sentence on this very case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
@@ -15,7 +18,12 @@ pub struct Denial {
 
 impl Denial {
     pub(crate) fn new(reason: LoginReason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        let mut detail = detail.into();
+        if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL) {
+            detail.truncate(end);
+            detail.push('…');
+        }
+        Self { reason, detail }
     }
 }
 

@@ -122,6 +122,11 @@ impl Agent {
         })
     }
 
+    /// Starts it unless it runs.
+    pub fn ensure_runs(&mut self) -> Result<()> {
+        if self.child.is_some() { Ok(()) } else { self.start() }
+    }
+
     /// Starts it without waiting for anything.
     pub fn launch(&mut self) -> Result<()> {
         let present = self.node.enter(|| std::path::Path::new(AGENT).exists())?;
@@ -151,6 +156,11 @@ impl Agent {
         })?;
         self.child = None;
         Ok(status)
+    }
+
+    /// How it ended, if it has.
+    pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.as_mut().context("the agent does not run")?.try_wait()?)
     }
 
     /// Sends it a signal: `HUP` makes it reload, `STOP` makes it hang, `CONT` wakes it.

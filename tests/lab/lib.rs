@@ -12,13 +12,14 @@
 //! | `ssh` | a login from some place, short or long |
 //! | `agent` | a real agent on the node |
 //! | `capture` | packets seen on a wire |
+//! | `counter` | what the kernel has counted |
 //! | `eventually` | waiting for a condition |
 
 mod agent;
 mod ca;
 mod capture;
+pub mod counter;
 mod eventually;
-#[expect(clippy::module_inception, reason = "the crate is named after the noun of this file")]
 mod lab;
 mod network;
 mod place;

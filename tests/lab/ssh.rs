@@ -1,5 +1,6 @@
 //! A login from some place: to run one command, or to stay.
 
+use std::fmt;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
@@ -35,6 +36,11 @@ impl Login {
         }
     }
 
+    /// The place it comes from.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// The same login to another of the node's addresses.
     pub fn to(mut self, address: std::net::IpAddr) -> Self {
         let user = self.target.split('@').next().unwrap_or_default();
@@ -54,6 +60,12 @@ impl Login {
         self
     }
 
+    /// Logs in with `ssh -N`: no command, no terminal, only the connection, which stays until it is dropped or cut.
+    pub fn connect_only(&self) -> Result<Process> {
+        let mut ssh = self.clone().option("-N").client();
+        self.place.spawn(ssh.arg(&self.target).stdin(Stdio::null()).stderr(Stdio::piped()))
+    }
+
     /// Runs `command` on the node and waits for its end.
     pub fn run(&self, command: &str) -> Result<Output> {
         self.place.output(self.command(command).stdin(Stdio::null()))
@@ -63,14 +75,20 @@ impl Login {
     pub fn succeed(&self, command: &str) -> Result<String> {
         let output = self.run(command)?;
         if !output.status.success() {
-            bail!("{self} {command}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "{}$ {self} {command}: {}: {}",
+                self.place.name(),
+                output.status,
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Logs in with `cat` as the command and waits until it echoes; then the session stays until it is dropped or cut.
+    /// Logs in with a command that echoes, and waits until it does; then the session stays until it is dropped or cut.
+    /// What the command reads it also writes to the file `heard` in the user's home.
     pub fn stay(&self) -> Result<Session> {
-        let mut command = self.command("exec cat");
+        let mut command = self.command("exec tee heard");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.place.spawn(&mut command)?;
         let input = child.stdin.take().context("ssh without input")?;
@@ -84,28 +102,41 @@ impl Login {
         if let Some(mut stderr) = session.child.stderr.take() {
             stderr.read_to_string(&mut complaint)?;
         }
-        bail!("{self} did not stay: {}", complaint.trim())
+        bail!("{}$ {self}: did not stay: {}", self.place.name(), complaint.trim())
     }
 
     fn command(&self, remote: &str) -> Command {
+        let mut ssh = self.client();
+        ssh.args([&self.target, remote]);
+        ssh
+    }
+
+    /// ssh with all its options.
+    fn client(&self) -> Command {
         let mut ssh = Place::command("ssh");
-        ssh.args(["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
-            .args(["-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=10"])
-            .args(["-o", "LogLevel=ERROR", "-p", &self.port.to_string(), "-i", &self.identity.key])
-            .args(&self.options)
-            .args([&self.target, remote]);
+        ssh.args(["-i", &self.identity.key]).args(&self.options);
+        if self.port != 22 {
+            ssh.args(["-p", &self.port.to_string()]);
+        }
         ssh
     }
 }
 
-impl std::fmt::Display for Login {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let key = self.identity.key.rsplit('/').next().unwrap_or_default();
-        write!(formatter, "{}$ ssh -i {key} {}", self.place.name(), self.target)
+/// The command line as one would type it at that place's prompt; the rest stands in the lab's `/etc/ssh/ssh_config`.
+impl fmt::Display for Login {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ssh -i {}", self.identity.key)?;
+        for option in &self.options {
+            write!(formatter, " {option}")?;
+        }
+        if self.port != 22 {
+            write!(formatter, " -p {}", self.port)?;
+        }
+        write!(formatter, " {}", self.target)
     }
 }
 
-/// A login that stays, with `cat` at the other end of its pipes.
+/// A login that stays, with an echo at the other end of its pipes.
 #[derive(Debug)]
 pub struct Session {
     child: Process,

@@ -47,6 +47,17 @@ printf '%s\n' 'passwd: files' 'group: files' 'shadow: files' 'hosts: files' >/et
 install -d -m 755 /etc/cotter /etc/cotter/ca /etc/cotter/roles.d /var/log/cotter
 install -d -m 700 /var/lib/cotter /root/.ssh
 
+# ssh's client: no questions, no memory of hosts, nothing of the host's own settings and keys.
+mount -t tmpfs -o mode=700 lab-ssh /root/.ssh
+cat >/etc/ssh/ssh_config <<'CONFIG'
+BatchMode yes
+ConnectTimeout 10
+IdentitiesOnly yes
+LogLevel ERROR
+StrictHostKeyChecking no
+UserKnownHostsFile /dev/null
+CONFIG
+
 # From here on this is the init of the lab: children that lose their parent are reaped unseen, and when the test
 # closes the pipe, or dies, the end of input ends init, and with it every process and mount of the lab.
 echo ready

@@ -2,3 +2,21 @@
 
 /// The lab itself: a certificate login works, labs do not touch each other or the host, nothing is left behind.
 mod lab_itself;
+
+/// Packets that are none of our business pass, whatever the agent thinks of their sources.
+mod bystanders;
+/// The command line: its answers, its exit codes, reloading.
+mod command_line;
+/// Established sessions end: by lock, by command, by expiry, by a login from elsewhere.
+mod cut;
+/// The agent dies, hangs or is replaced; the kernel goes on, nobody is locked out who must not be.
+mod dead_agent;
+/// Who gets in from where, with which certificate; what the audit log says of it.
+mod login;
+/// `audit` and `off` deny and drop nothing; `enforce` can be tried and goes back by itself.
+mod modes;
+/// Strangers who hammer sshd keep nobody else out.
+mod strangers;
+
+/// A node that enforces, with an authority, an sshd and an agent: what most of the above begin with.
+mod scene;

@@ -13,7 +13,7 @@ const MAX_SOURCES: usize = 4096;
 
 /// Counts denials by source, bounded in memory whatever strangers do.
 #[derive(Debug, Default)]
-pub struct DenialLimit {
+pub(crate) struct DenialLimit {
     sources: HashMap<Option<IpAddr>, Window>,
 }
 
@@ -25,7 +25,7 @@ struct Window {
 
 impl DenialLimit {
     /// Counts one denial; true if it is to be reported by itself.
-    pub fn admit(&mut self, source: Option<IpAddr>, now: Instant) -> bool {
+    pub(crate) fn admit(&mut self, source: Option<IpAddr>, now: Instant) -> bool {
         let known = self.sources.contains_key(&source);
         let key = if known || self.sources.len() < MAX_SOURCES { source } else { None };
         let window = self.sources.entry(key).or_insert(Window { began: now, seen: 0 });
@@ -34,7 +34,7 @@ impl DenialLimit {
     }
 
     /// Ends the windows that are over: each source with how many of its denials went unreported, if any did.
-    pub fn summaries(&mut self, now: Instant) -> Vec<(Option<IpAddr>, u64)> {
+    pub(crate) fn summaries(&mut self, now: Instant) -> Vec<(Option<IpAddr>, u64)> {
         let mut unreported = Vec::new();
         self.sources.retain(|source, window| {
             let over = now.duration_since(window.began) >= WINDOW;

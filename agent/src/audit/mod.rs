@@ -41,8 +41,12 @@ impl Audit {
     #[must_use]
     pub fn new(mode: Mode, file: Option<&Path>) -> Self {
         let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let state =
-            State { mode, file: EventFile::new(file), recent: VecDeque::new(), denials: DenialLimit::default() };
+        let state = State {
+            mode,
+            file: EventFile::new(file),
+            recent: VecDeque::new(),
+            denials: DenialLimit::default(),
+        };
         Self { node, state: Mutex::new(state), live: broadcast::channel(256).0 }
     }
 
@@ -50,7 +54,8 @@ impl Audit {
     pub fn write(&self, what: What, subject: Subject) {
         let mut state = self.state();
         let event = Event { time: timestamp(), node: self.node.clone(), mode: state.mode, what, subject };
-        let line = serde_json::to_string(&event).unwrap_or_else(|error| format!("{{\"event\":\"error\",\"error\":\"{error}\"}}"));
+        let line = serde_json::to_string(&event)
+            .unwrap_or_else(|error| format!("{{\"event\":\"error\",\"error\":\"{error}\"}}"));
         journal::write(&line);
         state.file.append(&line);
         state.recent.truncate(RECENT - 1);
@@ -71,7 +76,8 @@ impl Audit {
     pub fn summarise(&self) {
         let unreported = self.state().denials.summaries(Instant::now());
         for (source, count) in unreported {
-            let subject = Subject { observed: source.map(|address| address.to_string()), ..Subject::default() };
+            let subject =
+                Subject { observed: source.map(|address| address.to_string()), ..Subject::default() };
             self.write(What::DenialsSuppressed { count }, subject);
         }
     }

@@ -1,7 +1,7 @@
 //! Calls the agent over its sockets.
 
-use super::Common;
 use super::exit::Failure;
+use super::{Common, Exit, output};
 use crate::config::Places;
 use crate::daemon::call::{Answer, Call};
 use std::io::{BufRead, BufReader, Write};
@@ -46,6 +46,22 @@ pub(super) fn call(common: &Common, call: &Call) -> Result<Answer, Failure> {
     }
 }
 
+/// Prints what was done.
+pub(super) fn done(common: &Common, answer: &Answer) -> Result<Exit, Failure> {
+    let Answer::Done { text } = answer else { return Err(unexpected(answer)) };
+    if common.json {
+        output::json(&serde_json::json!({ "done": text }));
+    } else {
+        output::line(text);
+    }
+    Ok(Exit::Done)
+}
+
+/// The agent gave the answer to another question.
+pub(super) fn unexpected(answer: &Answer) -> Failure {
+    Failure::unavailable(format!("the agent gave an unexpected answer: {answer:?}"))
+}
+
 /// Makes one call.
 pub(super) fn open(common: &Common, call: &Call) -> Result<Answers, Failure> {
     let places = Places::of(&common.config);
@@ -66,10 +82,11 @@ fn connect(runtime_dir: &Path, only_reads: bool) -> Result<UnixStream, Failure> 
     let stream = UnixStream::connect(&admin)
         .or_else(|error| if only_reads { UnixStream::connect(&read) } else { Err(error) });
     stream.map_err(|error| {
-        let advice = match error.kind() {
-            std::io::ErrorKind::PermissionDenied if only_reads => "run as root or in the agent's read_group",
-            std::io::ErrorKind::PermissionDenied => "run as root",
-            _other => "is it running? (systemctl status cotter-agent)",
+        let forbidden = error.kind() == std::io::ErrorKind::PermissionDenied;
+        let advice = match (forbidden, only_reads) {
+            (true, true) => "run as root or in the agent's read_group",
+            (true, false) => "run as root",
+            (false, _) => "is it running? (systemctl status cotter-agent)",
         };
         Failure::unavailable(format!("the agent cannot be reached at {}: {error}; {advice}", admin.display()))
     })

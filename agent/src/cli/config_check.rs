@@ -28,6 +28,10 @@ pub(super) fn config(common: &Common, options: &Options) -> Result<Exit, Failure
         output::line(&format!("{field}"));
     }
     let (clusters, roles) = (config.policy.clusters().len(), config.policy.roles().count());
-    output::line(&format!("ok: {clusters} clusters, {roles} roles, {} files, {}", config.files.len(), config.hash));
+    output::line(&format!(
+        "ok: {clusters} clusters, {roles} roles, {} files, {}",
+        config.files.len(),
+        config.hash
+    ));
     Ok(Exit::Done)
 }

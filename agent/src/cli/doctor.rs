@@ -65,7 +65,10 @@ fn btf() -> Finding {
     if Path::new("/sys/kernel/btf/vmlinux").exists() {
         return Finding::ok("the kernel describes its types (BTF)");
     }
-    Finding::error("the kernel has no BTF", "boot a kernel with CONFIG_DEBUG_INFO_BTF=y, as distributions build it")
+    Finding::error(
+        "the kernel has no BTF",
+        "boot a kernel with CONFIG_DEBUG_INFO_BTF=y, as distributions build it",
+    )
 }
 
 fn cgroup2() -> Finding {
@@ -104,10 +107,12 @@ fn agent(common: &Common) -> Vec<Finding> {
     };
     let mut findings = vec![Finding::ok(format!("the agent runs in mode {}", status.mode.mode))];
     if status.attachments.is_empty() {
-        findings.push(Finding::error("no interface is covered", "see `interfaces` and `attach` in agent.toml"));
+        findings
+            .push(Finding::error("no interface is covered", "see `interfaces` and `attach` in agent.toml"));
     }
     if let Some(error) = status.reload_error {
-        findings.push(Finding::warning(format!("the latest reload was refused: {error}"), "mend it and reload"));
+        findings
+            .push(Finding::warning(format!("the latest reload was refused: {error}"), "mend it and reload"));
     }
     findings
 }

@@ -18,11 +18,14 @@ pub(super) fn events(common: &Common, options: &Options) -> Result<Exit, Failure
         answers.wait_forever()?;
     }
     while let Some(answer) = answers.next()? {
-        match answer {
-            Answer::Event(event) if common.json => output::json_line(&event),
-            Answer::Event(event) => output::line(&sentence(&event)),
-            Answer::Refused { why } => return Err(Failure::unavailable(why)),
-            other => return Err(super::cut::unexpected(&other)),
+        if let Answer::Refused { why } = answer {
+            return Err(Failure::unavailable(why));
+        }
+        let Answer::Event(event) = answer else { return Err(client::unexpected(&answer)) };
+        if common.json {
+            output::json_line(&event);
+        } else {
+            output::line(&sentence(&event));
         }
     }
     Ok(Exit::Done)

@@ -49,7 +49,10 @@ pub(super) fn explain(common: &Common, options: &Options) -> Result<Exit, Failur
         output::json(&explanation);
     } else {
         let session = explanation.session.map(|id| format!(" (session {id})")).unwrap_or_default();
-        output::line(&format!("{}: {}{session}: {}", explanation.action, explanation.reason, explanation.why));
+        output::line(&format!(
+            "{}: {}{session}: {}",
+            explanation.action, explanation.reason, explanation.why
+        ));
     }
     Ok(match judged.reason.action() {
         Action::Pass => Exit::Done,
@@ -155,8 +158,11 @@ mod tests {
 
     #[test]
     fn mixed_families_are_refused() {
-        let options =
-            Options { from: "192.0.2.1:1".parse().unwrap(), to: "[::1]:2".parse().unwrap(), proto: Protocol::Tcp };
+        let options = Options {
+            from: "192.0.2.1:1".parse().unwrap(),
+            to: "[::1]:2".parse().unwrap(),
+            proto: Protocol::Tcp,
+        };
         assert!(frame(&options).is_err());
     }
 }

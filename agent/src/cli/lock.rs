@@ -1,7 +1,7 @@
 //! `lock`, `unlock`, `locks`.
 
 use super::exit::Failure;
-use super::{Common, Exit, client, cut, mode, output};
+use super::{Common, Exit, client, mode, output};
 use crate::daemon::call::{Answer, Call};
 use crate::session::SessionId;
 use pinning::{Lock, LockTarget};
@@ -59,37 +59,44 @@ impl Target {
             return Ok(LockTarget::Serial { serial, cluster: None });
         }
         let address = self.address.unwrap_or_default();
-        address.parse().map(LockTarget::Address).map_err(|error| Failure::usage(format!("--address {address}: {error}")))
+        address
+            .parse()
+            .map(LockTarget::Address)
+            .map_err(|error| Failure::usage(format!("--address {address}: {error}")))
     }
 }
 
 pub(super) fn lock(common: &Common, options: Options) -> Result<Exit, Failure> {
     let target = options.target.resolve()?;
     let call = Call::Lock { target, seconds: options.seconds, reason: options.reason };
-    match client::call(common, &call)? {
-        answer if common.json => output::json(&answer),
-        Answer::Locked { lock, cut, not_stored } => {
-            let sessions = if cut.len() == 1 { "1 session".to_owned() } else { format!("{} sessions", cut.len()) };
-            output::line(&format!("lock {}: {} locked, {sessions} cut", lock.id, lock.target));
-            if let Some(why) = not_stored {
-                eprintln!("cotter-agent: the lock is in force but will not outlive the agent: {why}");
-            }
-        }
-        other => return Err(cut::unexpected(&other)),
+    let answer = client::call(common, &call)?;
+    let Answer::Locked { lock, cut, not_stored } = answer else { return Err(client::unexpected(&answer)) };
+    if common.json {
+        output::json(&serde_json::json!({ "lock": lock, "cut": cut, "not_stored": not_stored }));
+    } else {
+        let sessions =
+            if cut.len() == 1 { "1 session".to_owned() } else { format!("{} sessions", cut.len()) };
+        output::line(&format!("lock {}: {} locked, {sessions} cut", lock.id, lock.target));
+    }
+    if let Some(why) = not_stored {
+        eprintln!("cotter-agent: the lock is in force but will not outlive the agent: {why}");
     }
     Ok(Exit::Done)
 }
 
 pub(super) fn unlock(common: &Common, options: UnlockOptions) -> Result<Exit, Failure> {
-    cut::done(common, &client::call(common, &Call::Unlock { lock: options.lock })?)
+    client::done(common, &client::call(common, &Call::Unlock { lock: options.lock })?)
 }
 
 pub(super) fn locks(common: &Common) -> Result<Exit, Failure> {
-    match client::call(common, &Call::Locks)? {
-        answer if common.json => output::json(&answer),
-        Answer::Locks { locks } if locks.is_empty() => output::line("no locks"),
-        Answer::Locks { locks } => output::table(&["LOCK", "TARGET", "UNTIL", "REASON"], locks.into_iter().map(row).collect()),
-        other => return Err(cut::unexpected(&other)),
+    let answer = client::call(common, &Call::Locks)?;
+    let Answer::Locks { locks } = answer else { return Err(client::unexpected(&answer)) };
+    if common.json {
+        output::json(&locks);
+    } else if locks.is_empty() {
+        output::line("no locks");
+    } else {
+        output::table(&["LOCK", "TARGET", "UNTIL", "REASON"], locks.into_iter().map(row).collect());
     }
     Ok(Exit::Done)
 }

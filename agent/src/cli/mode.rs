@@ -1,7 +1,7 @@
 //! `mode`: shows or sets the node's mode.
 
 use super::exit::Failure;
-use super::{Common, Exit, client, cut, output};
+use super::{Common, Exit, client, output};
 use crate::daemon::call::{Answer, Call, ModeInForce};
 use pinning::Mode;
 
@@ -17,7 +17,10 @@ pub(super) struct Options {
 /// Parses `90s`, `5m`, `1h`, `1h 30m`, …; seconds.
 pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let span: jiff::SignedDuration = text.parse().map_err(|error| format!("{error}; write 90s, 5m or 1h"))?;
-    u64::try_from(span.as_secs()).ok().filter(|seconds| *seconds > 0).ok_or_else(|| "must be at least 1s".to_owned())
+    u64::try_from(span.as_secs())
+        .ok()
+        .filter(|seconds| *seconds > 0)
+        .ok_or_else(|| "must be at least 1s".to_owned())
 }
 
 pub(super) fn mode(common: &Common, options: &Options) -> Result<Exit, Failure> {
@@ -25,10 +28,12 @@ pub(super) fn mode(common: &Common, options: &Options) -> Result<Exit, Failure> 
         None => Call::Mode,
         Some(mode) => Call::SetMode { mode, confirm_within: options.confirm_within },
     };
-    match client::call(common, &call)? {
-        answer if common.json => output::json(&answer),
-        Answer::Mode(in_force) => output::line(&sentence(&in_force)),
-        other => return Err(cut::unexpected(&other)),
+    let answer = client::call(common, &call)?;
+    let Answer::Mode(in_force) = answer else { return Err(client::unexpected(&answer)) };
+    if common.json {
+        output::json(&in_force);
+    } else {
+        output::line(&sentence(&in_force));
     }
     Ok(Exit::Done)
 }

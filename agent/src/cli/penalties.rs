@@ -1,7 +1,7 @@
 //! `penalties`: sources that are kept out.
 
 use super::exit::Failure;
-use super::{Common, Exit, client, cut, output};
+use super::{Common, Exit, client, output};
 use crate::daemon::call::{Answer, Call};
 
 #[derive(Debug, clap::Args)]
@@ -18,16 +18,17 @@ enum Command {
 
 pub(super) fn penalties(common: &Common, options: &Options) -> Result<Exit, Failure> {
     if let Some(Command::Clear) = options.command {
-        return cut::done(common, &client::call(common, &Call::ClearPenalties)?);
+        return client::done(common, &client::call(common, &Call::ClearPenalties)?);
     }
-    match client::call(common, &Call::Penalties)? {
-        answer if common.json => output::json(&answer),
-        Answer::Penalties { penalties } if penalties.is_empty() => output::line("no source is kept out"),
-        Answer::Penalties { penalties } => {
-            let rows = penalties.into_iter().map(|it| vec![it.address, output::duration(it.seconds_left)]);
-            output::table(&["SOURCE", "FOR"], rows.collect());
-        }
-        other => return Err(cut::unexpected(&other)),
+    let answer = client::call(common, &Call::Penalties)?;
+    let Answer::Penalties { penalties } = answer else { return Err(client::unexpected(&answer)) };
+    if common.json {
+        output::json(&penalties);
+    } else if penalties.is_empty() {
+        output::line("no source is kept out");
+    } else {
+        let rows = penalties.into_iter().map(|it| vec![it.address, output::duration(it.seconds_left)]);
+        output::table(&["SOURCE", "FOR"], rows.collect());
     }
     Ok(Exit::Done)
 }

@@ -33,7 +33,9 @@ pub(super) fn replay(common: &Common, options: &Options) -> Result<Exit, Failure
     let mut number = 0;
     for_each_packet(&options.file, |packet, layer| {
         number += 1;
-        let judged = judge.judge(packet, layer).map_err(|error| Failure::unavailable(format!("packet {number}: {error}")))?;
+        let judged = judge
+            .judge(packet, layer)
+            .map_err(|error| Failure::unavailable(format!("packet {number}: {error}")))?;
         show(common, number, judged);
         Ok(())
     })?;
@@ -42,7 +44,8 @@ pub(super) fn replay(common: &Common, options: &Options) -> Result<Exit, Failure
 
 fn show(common: &Common, packet: u64, judged: Judgement) {
     let overruled = judged.overruled.map(agent_ebpf::Reason::name);
-    let line = Line { packet, action: judged.reason.action().name(), reason: judged.reason.name(), overruled };
+    let line =
+        Line { packet, action: judged.reason.action().name(), reason: judged.reason.name(), overruled };
     if common.json {
         return output::json_line(&line);
     }
@@ -51,16 +54,21 @@ fn show(common: &Common, packet: u64, judged: Judgement) {
 }
 
 /// Calls with every packet of a capture and what it begins with.
-fn for_each_packet(path: &PathBuf, mut each: impl FnMut(&[u8], Layer) -> Result<(), Failure>) -> Result<(), Failure> {
+fn for_each_packet(
+    path: &PathBuf,
+    mut each: impl FnMut(&[u8], Layer) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let named = |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", path.display()));
     let file = File::open(path).map_err(|error| named(&error))?;
-    let mut reader = create_reader(BUFFER, file).map_err(|error| named(&format!("not a capture: {error:?}")))?;
+    let mut reader =
+        create_reader(BUFFER, file).map_err(|error| named(&format!("not a capture: {error:?}")))?;
     let mut links: Vec<Linktype> = Vec::new();
     loop {
         match reader.next() {
             Ok((offset, block)) => {
                 if let Some((link, data)) = packet(&block, &mut links) {
-                    let layer = layer(link).ok_or_else(|| named(&format!("link type {link:?} is not known")))?;
+                    let layer =
+                        layer(link).ok_or_else(|| named(&format!("link type {link:?} is not known")))?;
                     each(data, layer)?;
                 }
                 reader.consume(offset);

@@ -1,7 +1,7 @@
 //! `sessions`: who is on the node, from where, and what the kernel dropped of them.
 
 use super::exit::Failure;
-use super::{Common, Exit, client, cut, output};
+use super::{Common, Exit, client, output};
 use crate::config::Places;
 use crate::daemon::call::{Answer, Call, SessionList, SessionStatus};
 use crate::session::snapshot;
@@ -12,14 +12,16 @@ pub(super) fn sessions(common: &Common) -> Result<Exit, Failure> {
             show(common, &list);
             Ok(Exit::Done)
         }
-        Ok(other) => Err(cut::unexpected(&other)),
+        Ok(other) => Err(client::unexpected(&other)),
         Err(unavailable) => from_the_kernel(common, unavailable),
     }
 }
 
 /// The kernel's maps are the session database: they answer for an agent that is dead, to those who may open them.
 fn from_the_kernel(common: &Common, unavailable: Failure) -> Result<Exit, Failure> {
-    let Ok(sessions) = snapshot::sessions(&Places::of(&common.config).bpf_pin_dir) else { return Err(unavailable) };
+    let Ok(sessions) = snapshot::sessions(&Places::of(&common.config).bpf_pin_dir) else {
+        return Err(unavailable);
+    };
     show(common, &SessionList { sessions, unmanaged: Vec::new() });
     if !common.json {
         eprintln!("cotter-agent: the agent does not run; this is what the kernel enforces");

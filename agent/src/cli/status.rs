@@ -1,14 +1,16 @@
 //! `status`: in one screen, what is in force.
 
 use super::exit::Failure;
-use super::{Common, Exit, client, cut, mode, output};
+use super::{Common, Exit, client, mode, output};
 use crate::daemon::call::{Answer, Call, Status};
 
 pub(super) fn status(common: &Common) -> Result<Exit, Failure> {
-    match client::call(common, &Call::Status)? {
-        Answer::Status(status) if common.json => output::json(&status),
-        Answer::Status(status) => show(&status),
-        other => return Err(cut::unexpected(&other)),
+    let answer = client::call(common, &Call::Status)?;
+    let Answer::Status(status) = answer else { return Err(client::unexpected(&answer)) };
+    if common.json {
+        output::json(&status);
+    } else {
+        show(&status);
     }
     Ok(Exit::Done)
 }
@@ -16,7 +18,10 @@ pub(super) fn status(common: &Common) -> Result<Exit, Failure> {
 fn show(status: &Status) {
     let ports: Vec<String> = status.login_ports.iter().map(u16::to_string).collect();
     let rows = [
-        ("agent", format!("{}, pid {}, since {}", status.version, status.pid, output::time(status.started_at))),
+        (
+            "agent",
+            format!("{}, pid {}, since {}", status.version, status.pid, output::time(status.started_at)),
+        ),
         ("took over", status.takeover.clone()),
         ("mode", mode::sentence(&status.mode)),
         ("configuration", status.config_hash.clone()),
@@ -39,7 +44,9 @@ fn show(status: &Status) {
         output::line(&format!("{:<14} {}: {}", "not covered", interface.interface, interface.why));
     }
     let counted = status.packets.iter().filter(|count| count.packets + count.overruled > 0);
-    let rows = counted.map(|it| vec![it.reason.clone(), it.action.clone(), it.packets.to_string(), it.overruled.to_string()]);
+    let rows = counted.map(|it| {
+        vec![it.reason.clone(), it.action.clone(), it.packets.to_string(), it.overruled.to_string()]
+    });
     output::line("");
     output::table(&["PACKETS", "ACTION", "COUNT", "ONLY WATCHED"], rows.collect());
 }

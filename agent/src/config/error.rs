@@ -23,7 +23,11 @@ impl ConfigError {
 
     /// An error at a span of bytes of the file's text.
     pub(super) fn at(file: &Path, text: &str, span: Range<usize>, message: impl fmt::Display) -> Self {
-        Self { file: file.to_owned(), place: Some(line_and_column(text, span.start)), message: message.to_string() }
+        Self {
+            file: file.to_owned(),
+            place: Some(line_and_column(text, span.start)),
+            message: message.to_string(),
+        }
     }
 }
 

@@ -65,7 +65,8 @@ pub(super) fn files_with_extension(dir: &Path, extension: &str) -> Result<Vec<Pa
     };
     let mut files = Vec::new();
     for entry in entries {
-        let path = entry.map_err(|error| ConfigError::of_file(dir, format!("cannot be listed: {error}")))?.path();
+        let path =
+            entry.map_err(|error| ConfigError::of_file(dir, format!("cannot be listed: {error}")))?.path();
         if path.extension().is_some_and(|found| found == extension) {
             files.push(path);
         }
@@ -75,12 +76,15 @@ pub(super) fn files_with_extension(dir: &Path, extension: &str) -> Result<Vec<Pa
 }
 
 /// The last of the sources that says something, with that source.
-fn last<'a, T>(sources: &'a [Source], key: impl Fn(&'a File) -> Option<&'a T>) -> Option<(&'a Source, &'a T)> {
+fn last<'a, T>(
+    sources: &'a [Source],
+    key: impl Fn(&'a File) -> Option<&'a T>,
+) -> Option<(&'a Source, &'a T)> {
     sources.iter().rev().find_map(|source| key(&source.file).map(|value| (source, value)))
 }
 
 fn value<T: Clone>(sources: &[Source], key: impl for<'a> Fn(&'a File) -> Option<&'a T>) -> Option<T> {
-    last(sources, |file| key(file)).map(|(_, value)| value.clone())
+    last(sources, key).map(|(_, value)| value.clone())
 }
 
 fn path(sources: &[Source], key: impl for<'a> Fn(&'a File) -> Option<&'a PathBuf>, default: &str) -> PathBuf {
@@ -122,7 +126,9 @@ fn default_sshd_paths() -> Vec<PathBuf> {
 }
 
 fn interfaces(sources: &[Source]) -> Result<Interfaces, ConfigError> {
-    let Some((source, key)) = last(sources, |file| file.interfaces.as_ref()) else { return Ok(Interfaces::Auto) };
+    let Some((source, key)) = last(sources, |file| file.interfaces.as_ref()) else {
+        return Ok(Interfaces::Auto);
+    };
     match key.as_ref() {
         InterfacesKey::Word(word) if word == "auto" => Ok(Interfaces::Auto),
         InterfacesKey::Word(word) => {
@@ -171,9 +177,12 @@ fn never_drop(sources: &[Source]) -> Result<Vec<ipnet::IpNet>, ConfigError> {
     for source in sources {
         for entry in source.file.never_drop.iter().flatten() {
             let text = entry.as_ref();
-            let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
-            let network = network.map_err(|_: std::net::AddrParseError| {
-                source.error(entry, format!("\"{text}\" is neither an address nor a network such as 203.0.113.0/24"))
+            let host = text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from);
+            let network = host.or_else(|| text.parse::<ipnet::IpNet>().ok()).ok_or_else(|| {
+                source.error(
+                    entry,
+                    format!("\"{text}\" is neither an address nor a network such as 203.0.113.0/24"),
+                )
             })?;
             networks.push(network.trunc());
         }

@@ -17,7 +17,8 @@ impl Places {
     #[must_use]
     pub fn of(config: &Path) -> Self {
         let mut places = Self { runtime_dir: "/run/cotter".into(), bpf_pin_dir: "/sys/fs/bpf/cotter".into() };
-        let extra = super::load::files_with_extension(&config.with_extension("d"), "toml").unwrap_or_default();
+        let extra =
+            super::load::files_with_extension(&config.with_extension("d"), "toml").unwrap_or_default();
         for file in std::iter::once(config.to_owned()).chain(extra) {
             let text = std::fs::read_to_string(file).unwrap_or_default();
             for line in text.lines() {

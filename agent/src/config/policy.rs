@@ -84,7 +84,10 @@ impl Reading {
             for role in Role::parse_all(&text).map_err(|error| role_error(&path, &error))? {
                 if roles.iter().any(|known| known.name == role.name) {
                     let message = format!("role \"{}\" is there twice", role.name);
-                    return Err(role_error(&path, &pinning::RoleError { line: role.line, column: 1, what: message }));
+                    return Err(role_error(
+                        &path,
+                        &pinning::RoleError { line: role.line, column: 1, what: message },
+                    ));
                 }
                 self.unused.extend(role.without_effect.iter().map(|unused| UnusedField {
                     file: path.clone(),
@@ -98,7 +101,12 @@ impl Reading {
         Ok(roles)
     }
 
-    fn cluster(&mut self, source: &Source, table: &Spanned<ClusterTable>, trusted: bool) -> Result<Cluster, ConfigError> {
+    fn cluster(
+        &mut self,
+        source: &Source,
+        table: &Spanned<ClusterTable>,
+        trusted: bool,
+    ) -> Result<Cluster, ConfigError> {
         let cluster = table.as_ref();
         let role_map = match (&cluster.role_map, trusted) {
             (None, true) => return Err(source.error(table, "a trusted cluster must have a role_map")),
@@ -139,9 +147,14 @@ fn policy_error(sources: &[Source], error: &PolicyError) -> ConfigError {
         | PolicyError::CaInTwoClusters { second: name, .. } => name,
     };
     let tables = sources.iter().flat_map(|source| {
-        source.file.cluster.iter().chain(&source.file.trusted_cluster).map(move |table| (source, &table.as_ref().name))
+        source
+            .file
+            .cluster
+            .iter()
+            .chain(&source.file.trusted_cluster)
+            .map(move |table| (source, &table.as_ref().name))
     });
-    match tables.filter(|(_, named)| named.as_ref() == name).last() {
+    match tables.filter(|(_, named)| named.as_ref() == name).reduce(|_, later| later) {
         Some((source, named)) => source.error(named, error),
         None => ConfigError::of_file(&sources[0].path, error),
     }

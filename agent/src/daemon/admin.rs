@@ -55,14 +55,17 @@ async fn serve(daemon: &Arc<Daemon>, stream: UnixStream, rights: Rights) -> io::
     let mut lines = BufReader::new(read.take(limit));
     tokio::time::timeout(TIME_LIMIT, lines.read_line(&mut line)).await??;
     match serde_json::from_str::<Call>(&line) {
-        Err(error) => send(&mut write, &Answer::Refused { why: format!("the call makes no sense: {error}") }).await,
+        Err(error) => {
+            send(&mut write, &Answer::Refused { why: format!("the call makes no sense: {error}") }).await
+        }
         Ok(call) if rights == Rights::Read && !call.only_reads() => {
             send(&mut write, &Answer::Refused { why: "only root may do this".to_owned() }).await
         }
         Ok(Call::Events { follow }) => events(daemon, &mut write, follow).await,
         Ok(call) => {
             let daemon = Arc::clone(daemon);
-            let answer = tokio::task::spawn_blocking(move || daemon.answer(call)).await.map_err(io::Error::other)?;
+            let answer =
+                tokio::task::spawn_blocking(move || daemon.answer(call)).await.map_err(io::Error::other)?;
             send(&mut write, &answer).await
         }
     }
@@ -80,7 +83,10 @@ async fn events(daemon: &Daemon, to: &mut (impl AsyncWriteExt + Unpin), follow: 
     for event in recent {
         send(to, &Answer::Event(Box::new(event))).await?;
     }
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         match live.recv().await {
             Ok(event) => send(to, &Answer::Event(Box::new(event))).await?,
             Err(broadcast::error::RecvError::Lagged(missed)) => {
@@ -90,7 +96,6 @@ async fn events(daemon: &Daemon, to: &mut (impl AsyncWriteExt + Unpin), follow: 
             Err(broadcast::error::RecvError::Closed) => return Ok(()),
         }
     }
-    Ok(())
 }
 
 impl Daemon {
@@ -109,14 +114,18 @@ impl Daemon {
                 Answer::Done { text: format!("{cleared} penalties cleared") }
             }
             Call::Cut { session } => match self.sessions.cut(session, CutCause::Command) {
-                Some(sockets) => Answer::Done { text: format!("session {session} cut, {sockets} sockets closed") },
+                Some(sockets) => {
+                    Answer::Done { text: format!("session {session} cut, {sockets} sockets closed") }
+                }
                 None => Answer::NotFound { what: format!("session {session}") },
             },
             Call::Lock { target, seconds, reason } => self.set_lock(target, seconds, reason),
             Call::Unlock { lock } => self.unlock(lock),
             Call::Locks => Answer::Locks { locks: self.locks().list() },
             Call::Mode => Answer::Mode(lock(&self.mode).in_force(Instant::now())),
-            Call::SetMode { mode, confirm_within } => self.command_mode(mode, confirm_within.map(Duration::from_secs)),
+            Call::SetMode { mode, confirm_within } => {
+                self.command_mode(mode, confirm_within.map(Duration::from_secs))
+            }
         }
     }
 
@@ -142,7 +151,9 @@ impl Daemon {
         self.audit.write(What::Unlocked { lock: id.clone() }, Subject::default());
         match stored {
             Ok(()) => Answer::Done { text: format!("lock {id} taken away") },
-            Err(error) => Answer::Done { text: format!("lock {id} taken away, but it comes back with the agent: {error}") },
+            Err(error) => Answer::Done {
+                text: format!("lock {id} taken away, but it comes back with the agent: {error}"),
+            },
         }
     }
 

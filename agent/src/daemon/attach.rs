@@ -55,7 +55,8 @@ impl Daemon {
         let lost = lost.inspect_err(|error| tracing::error!("attachments cannot be looked at: {error}"));
         for attachment in lost.unwrap_or_default() {
             let error = format!("the program is gone ({})", attachment.method);
-            self.audit.write(What::AttachmentLost { interface: attachment.interface, error }, Subject::default());
+            self.audit
+                .write(What::AttachmentLost { interface: attachment.interface, error }, Subject::default());
         }
     }
 
@@ -74,7 +75,8 @@ impl Daemon {
 
     /// Reports a failure once, not at every look.
     fn not_attached(&self, interface: &Interface, error: String) -> String {
-        let known = lock(&self.not_covered).iter().any(|it| it.interface == interface.name && it.why == error);
+        let known =
+            lock(&self.not_covered).iter().any(|it| it.interface == interface.name && it.why == error);
         if !known {
             let what = What::AttachmentLost { interface: interface.name.clone(), error: error.clone() };
             self.audit.write(what, Subject::default());
@@ -132,7 +134,9 @@ fn wanted<'a>(configured: &Interfaces, all: &'a [Interface]) -> (Vec<&'a Interfa
     }
     if let Interfaces::Named(names) = configured {
         let missing = names.iter().filter(|name| !all.iter().any(|interface| interface.name == **name));
-        not_covered.extend(missing.map(|name| NotCovered { interface: name.clone(), why: "no such interface".to_owned() }));
+        not_covered.extend(
+            missing.map(|name| NotCovered { interface: name.clone(), why: "no such interface".to_owned() }),
+        );
     }
     (wanted, not_covered)
 }

@@ -62,7 +62,12 @@ impl Call {
     #[must_use]
     pub fn only_reads(&self) -> bool {
         match self {
-            Self::Status | Self::Sessions | Self::Events { .. } | Self::Penalties | Self::Locks | Self::Mode => true,
+            Self::Status
+            | Self::Sessions
+            | Self::Events { .. }
+            | Self::Penalties
+            | Self::Locks
+            | Self::Mode => true,
             Self::ClearPenalties
             | Self::Cut { .. }
             | Self::Lock { .. }

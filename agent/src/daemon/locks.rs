@@ -33,13 +33,19 @@ impl Locks {
     }
 
     /// Sets one.
-    pub(super) fn add(&mut self, target: LockTarget, seconds: Option<u64>, reason: Option<String>) -> Result<Lock, String> {
+    pub(super) fn add(
+        &mut self,
+        target: LockTarget,
+        seconds: Option<u64>,
+        reason: Option<String>,
+    ) -> Result<Lock, String> {
         if self.locks.len() >= MAX_LOCKS {
             return Err(format!("there are {MAX_LOCKS} locks already; take some away first"));
         }
         let created = clock::unix();
         // Locks are named like sessions: short, random, never used again.
-        let id = SessionId::random().map_err(|error| format!("no random number for its id: {error}"))?.to_string();
+        let id =
+            SessionId::random().map_err(|error| format!("no random number for its id: {error}"))?.to_string();
         let until = seconds.map(|seconds| created.saturating_add(seconds));
         let lock = Lock { id, target, until, reason: reason.unwrap_or_default(), created };
         self.locks.push(lock.clone());
@@ -60,7 +66,11 @@ impl Locks {
     }
 
     /// Everything that is stored, with these locks in it.
-    pub(super) fn store(&self, file: &StateFile, mode: Option<super::mode::Commanded>) -> std::io::Result<()> {
+    pub(super) fn store(
+        &self,
+        file: &StateFile,
+        mode: Option<super::mode::Commanded>,
+    ) -> std::io::Result<()> {
         file.write(&Stored { locks: self.locks.clone(), mode })
     }
 }

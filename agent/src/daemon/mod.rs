@@ -87,7 +87,8 @@ impl Daemon {
     /// Cuts a session if a lock matches it; true if one does.
     pub(crate) fn cut_if_locked(&self, id: SessionId) -> bool {
         let (locks, now) = (self.locks().list(), clock::unix());
-        let locked = |record: &Record| record.id == id && locks.iter().any(|lock| lock_matches(lock, record, now));
+        let locked =
+            |record: &Record| record.id == id && locks.iter().any(|lock| lock_matches(lock, record, now));
         !self.sessions.cut_where(CutCause::Lock, locked).is_empty()
     }
 }

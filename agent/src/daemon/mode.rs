@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// The mode in force and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeMode {
+pub(crate) struct NodeMode {
     configured: Mode,
     commanded: Option<Commanded>,
     trial: Option<Trial>,
@@ -15,73 +15,73 @@ pub struct NodeMode {
 
 /// A mode set by command; it counts until the configuration asks for something else than it did then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Commanded {
+pub(crate) struct Commanded {
     /// The mode.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// What the configuration asked for when it was set.
-    pub configured: Mode,
+    pub(crate) configured: Mode,
 }
 
 /// A mode on trial: it ends by itself unless confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trial {
+pub(crate) struct Trial {
     /// The mode on trial.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// When it ends.
-    pub until: Instant,
+    pub(crate) until: Instant,
 }
 
 impl NodeMode {
     /// The mode at start: what was stored counts if the configuration still says what it said then.
     #[must_use]
-    pub fn new(configured: Mode, stored: Option<Commanded>) -> Self {
+    pub(crate) fn new(configured: Mode, stored: Option<Commanded>) -> Self {
         let commanded = stored.filter(|stored| stored.configured == configured);
         Self { configured, commanded, trial: None }
     }
 
     /// The mode in force at a moment.
     #[must_use]
-    pub fn at(&self, now: Instant) -> Mode {
+    pub(crate) fn at(&self, now: Instant) -> Mode {
         self.trial_at(now).map_or(self.settled(), |trial| trial.mode)
     }
 
     /// The mode without what is on trial.
     #[must_use]
-    pub fn settled(&self) -> Mode {
+    pub(crate) fn settled(&self) -> Mode {
         self.commanded.map_or(self.configured, |commanded| commanded.mode)
     }
 
     /// The mode on trial, if there is one.
     #[must_use]
-    pub fn trial_at(&self, now: Instant) -> Option<Trial> {
+    pub(crate) fn trial_at(&self, now: Instant) -> Option<Trial> {
         self.trial.filter(|trial| now < trial.until)
     }
 
     /// The mode that is or was on trial, until the trial is ended.
     #[must_use]
-    pub fn in_trial(&self) -> Option<Mode> {
+    pub(crate) fn in_trial(&self) -> Option<Mode> {
         self.trial.map(|trial| trial.mode)
     }
 
     /// What is to be stored.
     #[must_use]
-    pub fn to_store(&self) -> Option<Commanded> {
+    pub(crate) fn to_store(&self) -> Option<Commanded> {
         self.commanded
     }
 
     /// Sets a mode for good; this also confirms one on trial.
-    pub fn set(&mut self, mode: Mode) {
+    pub(crate) fn set(&mut self, mode: Mode) {
         self.commanded = Some(Commanded { mode, configured: self.configured });
         self.trial = None;
     }
 
     /// Sets a mode on trial.
-    pub fn try_out(&mut self, mode: Mode, within: Duration, now: Instant) {
+    pub(crate) fn try_out(&mut self, mode: Mode, within: Duration, now: Instant) {
         self.trial = Some(Trial { mode, until: now + within });
     }
 
     /// Ends a trial that has run out; true if one had.
-    pub fn end_trial(&mut self, now: Instant) -> bool {
+    pub(crate) fn end_trial(&mut self, now: Instant) -> bool {
         let ended = self.trial.is_some_and(|trial| trial.until <= now);
         if ended {
             self.trial = None;
@@ -90,7 +90,7 @@ impl NodeMode {
     }
 
     /// A new configuration is in force; one that asks for another mode than before overrules the command.
-    pub fn reconfigure(&mut self, configured: Mode) {
+    pub(crate) fn reconfigure(&mut self, configured: Mode) {
         if configured != self.configured {
             self.commanded = None;
         }
@@ -99,7 +99,7 @@ impl NodeMode {
 
     /// For the command line.
     #[must_use]
-    pub fn in_force(&self, now: Instant) -> ModeInForce {
+    pub(crate) fn in_force(&self, now: Instant) -> ModeInForce {
         let trial = self.trial_at(now);
         ModeInForce {
             mode: self.at(now),

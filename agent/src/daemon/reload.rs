@@ -14,7 +14,10 @@ use std::time::{Duration, Instant};
 
 /// Loads the configuration anew: all of it, or nothing.
 pub(super) fn reload(daemon: &Arc<Daemon>) {
-    match config::load(&daemon.config_path).map_err(|error| error.to_string()).and_then(|new| daemon.adopt(new)) {
+    match config::load(&daemon.config_path)
+        .map_err(|error| error.to_string())
+        .and_then(|new| daemon.adopt(new))
+    {
         Ok(hash) => {
             *lock(&daemon.reload_error) = None;
             daemon.audit.write(What::Reloaded { hash }, Subject::default());
@@ -77,7 +80,8 @@ impl Daemon {
         }
         let now = self.mode();
         if now != before {
-            self.audit.write(What::ModeChanged { from: before, to: now, by: by.to_owned() }, Subject::default());
+            self.audit
+                .write(What::ModeChanged { from: before, to: now, by: by.to_owned() }, Subject::default());
         }
     }
 
@@ -87,7 +91,8 @@ impl Daemon {
             let (node, now) = (lock(&self.mode), Instant::now());
             (node.at(now), node.settled(), node.trial_at(now).map(|trial| trial.until.duration_since(now)))
         };
-        let until = trial.map(|left| clock::monotonic().saturating_add(u64::try_from(left.as_nanos()).unwrap_or(0)));
+        let until =
+            trial.map(|left| clock::monotonic().saturating_add(u64::try_from(left.as_nanos()).unwrap_or(0)));
         let node = match until {
             Some(until) => Node::until(kernel_mode(mode), until, kernel_mode(settled)),
             None => Node::in_mode(kernel_mode(mode)),
@@ -107,7 +112,8 @@ impl Daemon {
             mode: hook_mode(mode),
             until: until.map(|monotonic_ns| Until { monotonic_ns, mode: hook_mode(settled) }),
             login_ports: config.login_ports.clone(),
-            login_names: clusters.is_empty() || clusters.iter().any(|cluster| cluster.principals_file.is_none()),
+            login_names: clusters.is_empty()
+                || clusters.iter().any(|cluster| cluster.principals_file.is_none()),
             principals_files: clusters.iter().filter_map(|cluster| cluster.principals_file.clone()).collect(),
         };
         let next_boot = ModeFile { mode: hook_mode(settled), until: None, ..file.clone() };

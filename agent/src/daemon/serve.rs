@@ -90,7 +90,8 @@ async fn read(stream: &mut UnixStream) -> io::Result<Result<Request, Reply>> {
 fn decide(daemon: &Daemon, caller: Option<Pid>, request: Request, hook: Hook) -> Reply {
     let monitor = caller.ok_or_else(|| "the caller has no process id here".to_owned());
     let paths = &daemon.config().sshd_paths;
-    let monitor = monitor.and_then(|caller| Monitor::of_caller(caller, paths).map_err(|error| error.to_string()));
+    let monitor =
+        monitor.and_then(|caller| Monitor::of_caller(caller, paths).map_err(|error| error.to_string()));
     let monitor = match monitor {
         Ok(monitor) => monitor,
         Err(error) => return Reply::Error { text: format!("only sshd's own child is answered: {error}") },
@@ -104,7 +105,8 @@ fn decide(daemon: &Daemon, caller: Option<Pid>, request: Request, hook: Hook) ->
             daemon.sweep_soon.notify_one();
             Reply::Closed
         }
-        (Hook::Principals, Request::Open(_) | Request::Close(_)) | (Hook::Pam, Request::Principals { .. }) => {
+        (Hook::Principals, Request::Open(_) | Request::Close(_))
+        | (Hook::Pam, Request::Principals { .. }) => {
             Reply::Error { text: "this is the other hook's socket".to_owned() }
         }
     }

@@ -23,7 +23,6 @@ pub(super) struct Sockets {
 impl Sockets {
     /// Makes the directory and the sockets, in place of those that a dead agent left.
     pub(super) fn bind(dir: &Path, read_group: &str) -> io::Result<Self> {
-        make_dir(dir, 0o755)?;
         make_dir(&dir.join("unmanaged"), 0o700)?;
         let read = bind(&dir.join("read.sock"), 0o600)?;
         match group(read_group) {
@@ -31,7 +30,9 @@ impl Sockets {
                 chown(dir.join("read.sock"), None, Some(gid))?;
                 fs::set_permissions(dir.join("read.sock"), fs::Permissions::from_mode(0o660))?;
             }
-            None => tracing::warn!("there is no group {read_group} (read_group): only root can read status and events"),
+            None => tracing::warn!(
+                "there is no group {read_group} (read_group): only root can read status and events"
+            ),
         }
         Ok(Self {
             principals: bind(&dir.join(PRINCIPALS_SOCKET), 0o666)?,

@@ -44,6 +44,7 @@ pub enum StartError {
 pub async fn run(config_path: &Path) -> Result<(), StartError> {
     let config = config::load(config_path)?;
     make_dir(&config.state_dir, 0o755)?;
+    make_dir(&config.runtime_dir, 0o755)?;
     let daemon = Arc::new(prepare(config, config_path)?);
     let sockets = Sockets::bind(&daemon.config().runtime_dir, &daemon.config().read_group)?;
     let mut tasks = spawn(&daemon, sockets)?;
@@ -102,7 +103,9 @@ fn sentence(takeover: &Takeover) -> String {
     match takeover {
         Takeover::Fresh => "started afresh".to_owned(),
         Takeover::SameVersion { sessions } => format!("went on with {sessions} sessions"),
-        Takeover::Migrated { from, sessions } => format!("moved {sessions} sessions from maps of version {from}"),
+        Takeover::Migrated { from, sessions } => {
+            format!("moved {sessions} sessions from maps of version {from}")
+        }
         Takeover::StartedAfresh { why } => format!("started afresh: {why}"),
     }
 }
@@ -128,7 +131,9 @@ fn spawn(daemon: &Arc<Daemon>, sockets: Sockets) -> Result<JoinSet<()>, StartErr
     if daemon.config().kernel_log != KernelLog::Off
         && let Some(log) = lock(&daemon.datapath).kernel_log()?
     {
-        tasks.spawn(async move { tracing::error!("what the kernel programs say cannot be read: {}", log.await) });
+        tasks.spawn(
+            async move { tracing::error!("what the kernel programs say cannot be read: {}", log.await) },
+        );
     }
     Ok(tasks)
 }

@@ -10,25 +10,25 @@ use std::path::{Path, PathBuf};
 
 /// What is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// Locks in force.
     #[serde(default)]
-    pub locks: Vec<Lock>,
+    pub(crate) locks: Vec<Lock>,
     /// A mode set by command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<Commanded>,
+    pub(crate) mode: Option<Commanded>,
 }
 
 /// The file it is stored in.
 #[derive(Debug)]
-pub struct StateFile {
+pub(crate) struct StateFile {
     path: PathBuf,
 }
 
 impl StateFile {
     /// The file below a state directory.
     #[must_use]
-    pub fn in_dir(dir: &Path) -> Self {
+    pub(crate) fn in_dir(dir: &Path) -> Self {
         Self { path: dir.join("state.json") }
     }
 
@@ -36,8 +36,9 @@ impl StateFile {
     ///
     /// # Errors
     /// It cannot be read or makes no sense; its path is named.
-    pub fn read(&self) -> io::Result<Stored> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display()));
+    pub(crate) fn read(&self) -> io::Result<Stored> {
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display()));
         match fs::read(&self.path) {
             Ok(text) => serde_json::from_slice(&text).map_err(|error| named(error.into())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stored::default()),
@@ -49,7 +50,7 @@ impl StateFile {
     ///
     /// # Errors
     /// It could not be written; the old state is untouched.
-    pub fn write(&self, stored: &Stored) -> io::Result<()> {
+    pub(crate) fn write(&self, stored: &Stored) -> io::Result<()> {
         replace(&self.path, &serde_json::to_vec_pretty(stored)?, 0o600)
     }
 }
@@ -58,7 +59,7 @@ impl StateFile {
 ///
 /// # Errors
 /// It could not be written; the old file is untouched.
-pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let new = path.with_extension("new");
     // A leftover of a crash may have other permissions.
     match fs::remove_file(&new) {

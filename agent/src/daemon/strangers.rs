@@ -50,9 +50,11 @@ impl Strangers {
 
     /// Those that are not the agent's to end.
     pub(super) fn unmanaged(&self) -> Vec<Unmanaged> {
-        let unmanaged = self.seen.values().filter(|stranger| stranger.unmanaged).map(|stranger| stranger.connection);
-        let mut listed: Vec<_> =
-            unmanaged.map(|it| Unmanaged { local: it.local.to_string(), peer: it.peer.to_string() }).collect();
+        let unmanaged =
+            self.seen.values().filter(|stranger| stranger.unmanaged).map(|stranger| stranger.connection);
+        let mut listed: Vec<_> = unmanaged
+            .map(|it| Unmanaged { local: it.local.to_string(), peer: it.peer.to_string() })
+            .collect();
         listed.sort_by(|first, second| first.peer.cmp(&second.peer));
         listed
     }
@@ -68,7 +70,13 @@ mod tests {
         Connection { local: ([192, 0, 2, 1], 22).into(), peer: ([192, 0, 2, 2], 50_000).into(), cookie }
     }
 
-    fn look(strangers: &mut Strangers, cookies: &[u64], marked: &[u64], lenient: bool, now: Instant) -> Vec<u64> {
+    fn look(
+        strangers: &mut Strangers,
+        cookies: &[u64],
+        marked: &[u64],
+        lenient: bool,
+        now: Instant,
+    ) -> Vec<u64> {
         let look = Look {
             without_session: cookies.iter().copied().map(connection).collect(),
             marked: &marked.iter().copied().collect(),

@@ -11,6 +11,7 @@ use cotter_hook::connection::destroy_flow;
 use cotter_hook::unmanaged;
 use pinning::Mode;
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -118,15 +119,15 @@ impl Daemon {
         let here: HashSet<u64> = all.iter().map(|connection| connection.cookie).collect();
         let gone: Vec<_> = of_sessions.into_iter().filter(|it| !here.contains(&it.cookie)).collect();
         self.sessions.forget(&gone);
-        let marked: HashSet<u64> = unmanaged::list(&config.runtime_dir).unwrap_or_default().into_iter().collect();
+        let marked: HashSet<u64> =
+            unmanaged::list(&config.runtime_dir).unwrap_or_default().into_iter().collect();
         for gone in marked.iter().filter(|cookie| !here.contains(cookie)) {
             // A mark that stays behind is a few bytes in memory until the next boot.
             let _removed = unmanaged::remove(&config.runtime_dir, *gone);
         }
-        let exempt = |ip| config.never_drop.iter().any(|network| network.contains(&ip));
-        let without_session = all
-            .into_iter()
-            .filter(|it| !it.peer.ip().is_loopback() && !exempt(it.peer.ip()) && !self.sessions.has_connection(it.cookie));
+        let known: HashSet<u64> = self.sessions.connections().iter().map(|it| it.cookie).collect();
+        let exempt = |ip: IpAddr| ip.is_loopback() || config.never_drop.iter().any(|network| network.contains(&ip));
+        let without_session = all.into_iter().filter(|it| !known.contains(&it.cookie) && !exempt(it.peer.ip()));
         let look = Look {
             without_session: without_session.collect(),
             marked: &marked,
@@ -149,7 +150,8 @@ impl Daemon {
             tracing::warn!("{}: its socket could not be closed: {error}", connection.peer);
         }
         let subject = Subject { observed: Some(connection.peer.ip().to_string()), ..Subject::default() };
-        self.audit.write(What::ConnectionCut { cause: "no session within the grace time".to_owned() }, subject);
+        self.audit
+            .write(What::ConnectionCut { cause: "no session within the grace time".to_owned() }, subject);
     }
 
     fn packet_dropped(&self, event: &agent_ebpf::Event) {

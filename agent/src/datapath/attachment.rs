@@ -101,7 +101,12 @@ pub(super) enum Hold {
 impl Datapath {
     /// Attaches to a device, first in line and beside whatever is there; what is attached already in a way that `how`
     /// allows stays as it is.
-    pub fn attach(&mut self, interface: &Interface, how: AttachMode, hook: TcHook) -> Result<Attachment, Error> {
+    pub fn attach(
+        &mut self,
+        interface: &Interface,
+        how: AttachMode,
+        hook: TcHook,
+    ) -> Result<Attachment, Error> {
         let ways = ways(interface, how, hook, self.attached.get(&interface.index));
         if let Some(present) = self.attached.get_mut(&interface.index)
             && ways.contains(&present.attachment.method)
@@ -140,7 +145,9 @@ impl Datapath {
             }
         }
         for attachment in &lost {
-            if let Some(Attached { hold: Hold::Link { pin, link: _ }, .. }) = self.attached.remove(&attachment.index) {
+            if let Some(Attached { hold: Hold::Link { pin, link: _ }, .. }) =
+                self.attached.remove(&attachment.index)
+            {
                 pins::remove(&pin)?;
             }
         }
@@ -167,7 +174,10 @@ impl Datapath {
                 let xdp = object::xdp(&mut self.ebpf)?;
                 let attached = xdp.attach_to_if_index(interface.index, mode).and_then(|id| xdp.take_link(id));
                 // A link of the older kind, which ends with the agent, is of no use: it ends here.
-                attached.map_err(Error::program(program.name(), "cannot be attached"))?.try_into().map_err(link_error(program))?
+                attached
+                    .map_err(Error::program(program.name(), "cannot be attached"))?
+                    .try_into()
+                    .map_err(link_error(program))?
             }
             Method::Tcx => {
                 let tc = object::classifier(&mut self.ebpf, program)?;
@@ -175,7 +185,10 @@ impl Datapath {
                 let attached = tc
                     .attach_with_options(&interface.name, TcAttachType::Ingress, first)
                     .and_then(|id| tc.take_link(id));
-                attached.map_err(Error::program(program.name(), "cannot be attached"))?.try_into().map_err(link_error(program))?
+                attached
+                    .map_err(Error::program(program.name(), "cannot be attached"))?
+                    .try_into()
+                    .map_err(link_error(program))?
             }
             Method::Clsact => {
                 let tc = object::classifier(&mut self.ebpf, program)?;
@@ -196,7 +209,9 @@ impl Attached {
         match &self.hold {
             Hold::Filter(filter) => Ok(clsact::filters(interface.index)?.iter().any(|one| one == filter)),
             Hold::Link { pin, link } => {
-                let info = link.info().map_err(|source| Error::Link { path: pin.clone(), source: Box::new(source) })?;
+                let info = link
+                    .info()
+                    .map_err(|source| Error::Link { path: pin.clone(), source: Box::new(source) })?;
                 let id = info.program_id();
                 Ok(pin.exists()
                     && match self.attachment.method {
@@ -285,7 +300,9 @@ pub(super) fn replace(ebpf: &mut Ebpf, program: Program, path: &Path) -> Result<
         }
         Program::Tc | Program::TcLayer3 => {
             let tc = object::classifier(ebpf, program)?;
-            let id = tc.attach_to_link(SchedClassifierLink::try_from(link).map_err(link_error())?).map_err(failed())?;
+            let id = tc
+                .attach_to_link(SchedClassifierLink::try_from(link).map_err(link_error())?)
+                .map_err(failed())?;
             tc.take_link(id).map_err(failed())?.try_into().map_err(link_error())
         }
         Program::Close => Err(failed()(ProgramError::NotAttached)),
@@ -294,7 +311,10 @@ pub(super) fn replace(ebpf: &mut Ebpf, program: Program, path: &Path) -> Result<
 
 /// An error with all that led to it, on one line.
 pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 #[cfg(test)]

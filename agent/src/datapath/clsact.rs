@@ -45,7 +45,11 @@ fn filter(message: &[u8]) -> Option<Filter> {
 }
 
 /// Adds our filter as far in front as the filters that are there allow; they all stay as they are.
-pub(super) fn attach(tc: &mut SchedClassifier, program: Program, interface: &Interface) -> Result<Filter, Error> {
+pub(super) fn attach(
+    tc: &mut SchedClassifier,
+    program: Program,
+    interface: &Interface,
+) -> Result<Filter, Error> {
     const PRIORITIES: u16 = 64;
 
     // Somebody else's qdisc at the same place serves as well, and then adding ours fails.
@@ -54,7 +58,10 @@ pub(super) fn attach(tc: &mut SchedClassifier, program: Program, interface: &Int
     for priority in 1..=PRIORITIES {
         // A filter of another kind may hold a priority; filters of our kind share it, the newest in front.
         let options = TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() });
-        match tc.attach_with_options(&interface.name, TcAttachType::Ingress, options).and_then(|id| tc.take_link(id)) {
+        match tc
+            .attach_with_options(&interface.name, TcAttachType::Ingress, options)
+            .and_then(|id| tc.take_link(id))
+        {
             Ok(link) => return keep(tc, program, link),
             Err(error) => failure.get_or_insert(error),
         };
@@ -75,7 +82,8 @@ pub(super) fn replace(
 ) -> Result<Filter, Error> {
     let failed = Error::program(program.name(), "cannot take the earlier one's place");
     let id = tc.attach_to_link(link(filter, interface)?).map_err(failed)?;
-    let link = tc.take_link(id).map_err(Error::program(program.name(), "cannot take the earlier one's place"))?;
+    let link =
+        tc.take_link(id).map_err(Error::program(program.name(), "cannot take the earlier one's place"))?;
     keep(tc, program, link)
 }
 

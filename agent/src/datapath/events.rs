@@ -20,7 +20,10 @@ impl Events {
             .and_then(Map::from_map_data)
             .and_then(RingBuf::try_from)
             .map_err(Error::map("EVENTS"))?;
-        #[expect(deprecated, reason = "the new form asks for a promise that this type keeps: one descriptor for life")]
+        #[expect(
+            deprecated,
+            reason = "the new form asks for a promise that this type keeps: one descriptor for life"
+        )]
         let ring = AsyncFd::with_interest(ring, Interest::READABLE).map_err(Error::Events)?;
         Ok(Self { ring })
     }

@@ -37,7 +37,8 @@ impl Judge {
     pub fn open(pin_dir: &Path) -> Result<Self, Error> {
         let directory = version_directory(pin_dir, ABI_VERSION);
         // The loader would make and pin what is missing, and this must leave no trace.
-        if let Some(missing) = object::POLICY.iter().map(|map| directory.join(map)).find(|map| !map.exists()) {
+        if let Some(missing) = object::POLICY.iter().map(|map| directory.join(map)).find(|map| !map.exists())
+        {
             return Err(Error::NotLoaded { path: missing });
         }
         let mut ebpf = object::load_judge(&directory)?;
@@ -56,7 +57,9 @@ impl Judge {
             .map_err(Error::program(program, "cannot be run on a packet"))?;
         let reason = self.counted(Reason::counter, |judge| &mut judge.seen)?;
         let overruled = match reason {
-            Some(Reason::Audit) => self.counted(Reason::overruled_counter, |judge| &mut judge.seen_overruled)?,
+            Some(Reason::Audit) => {
+                self.counted(Reason::overruled_counter, |judge| &mut judge.seen_overruled)?
+            }
             Some(_) | None => None,
         };
         let reason = reason.ok_or(aya::programs::ProgramError::NotLoaded);

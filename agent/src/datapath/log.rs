@@ -31,7 +31,10 @@ impl KernelLog {
 /// Hands the programs' lines to the `log` crate's logger, for as long as the future runs; `None` if it runs already.
 pub(super) fn reader(ebpf: &mut Ebpf) -> io::Result<Option<impl Future<Output = io::Error> + use<>>> {
     let Ok(logger) = EbpfLogger::init(ebpf) else { return Ok(None) };
-    #[expect(deprecated, reason = "the new form asks for a promise that this type keeps: one descriptor for life")]
+    #[expect(
+        deprecated,
+        reason = "the new form asks for a promise that this type keeps: one descriptor for life"
+    )]
     let mut logger = AsyncFd::with_interest(logger, Interest::READABLE)?;
     Ok(Some(async move {
         loop {

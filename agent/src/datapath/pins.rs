@@ -32,8 +32,14 @@ impl Pins {
         }
         let parent = path.parent().ok_or_else(|| refuse("the pin directory cannot be the root".into()))?;
         if path.starts_with(BPFFS) && !is_bpffs(Path::new(BPFFS)) {
-            mount("bpf", BPFFS, "bpf", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, c"mode=0700")
-                .map_err(|error| refuse(format!("cannot mount bpffs at {BPFFS}: {error}")))?;
+            mount(
+                "bpf",
+                BPFFS,
+                "bpf",
+                MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
+                c"mode=0700",
+            )
+            .map_err(|error| refuse(format!("cannot mount bpffs at {BPFFS}: {error}")))?;
         }
         let mut directory = DirBuilder::new();
         directory.mode(0o700).recursive(true);

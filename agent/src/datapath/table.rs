@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use aya::maps::{HashMap, Map, MapData, MapError};
 use aya::Pod;
+use aya::maps::{HashMap, Map, MapData, MapError};
 
 use super::Error;
 

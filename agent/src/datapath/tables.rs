@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use agent_ebpf::{
-    Address, DETAILS_CAPACITY, Drops, Flow, FlowKey, Nanoseconds, Network, Node, Penalty, Ports, Reason, Session,
-    SessionId, SocketCookie,
+    Address, DETAILS_CAPACITY, Drops, Flow, FlowKey, Nanoseconds, Network, Node, Penalty, Ports, Reason,
+    Session, SessionId, SocketCookie,
 };
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
@@ -250,10 +250,7 @@ impl Tables {
 }
 
 /// What is new is there before what is old goes.
-fn replace_networks(
-    map: &mut LpmTrie<MapData, [u8; 16], u8>,
-    networks: &[Network],
-) -> Result<(), MapError> {
+fn replace_networks(map: &mut LpmTrie<MapData, [u8; 16], u8>, networks: &[Network]) -> Result<(), MapError> {
     let wanted: BTreeSet<(u32, [u8; 16])> =
         networks.iter().map(|network| (network.bits(), network.address().octets())).collect();
     let mut present = BTreeSet::new();

@@ -113,7 +113,11 @@ pub(super) fn link(message: &[u8]) -> Option<Interface> {
         kind: attribute(rest, LINKINFO).and_then(|info| attribute(info, INFO_KIND)).map(text),
         master: attribute(rest, MASTER).and_then(number),
         loopback: flags & FLAG_LOOPBACK != 0,
-        layer: if matches!(hardware, HARDWARE_ETHERNET | HARDWARE_LOOPBACK) { Layer::Ethernet } else { Layer::Ip },
+        layer: if matches!(hardware, HARDWARE_ETHERNET | HARDWARE_LOOPBACK) {
+            Layer::Ethernet
+        } else {
+            Layer::Ip
+        },
         addresses: Vec::new(),
         xdp: attribute(rest, XDP).and_then(xdp),
     })

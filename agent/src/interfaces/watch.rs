@@ -26,7 +26,10 @@ impl Watch {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind(&SocketAddr::new(0, GROUP_LINK | GROUP_IPV4_ADDRESS | GROUP_IPV6_ADDRESS))?;
         socket.set_non_blocking(true)?;
-        #[expect(deprecated, reason = "the new form asks for a promise that this type keeps: one descriptor for life")]
+        #[expect(
+            deprecated,
+            reason = "the new form asks for a promise that this type keeps: one descriptor for life"
+        )]
         let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
         Ok(Self { socket, pending: false })
     }

@@ -4,8 +4,8 @@ mod auth_info;
 mod denials;
 mod judge;
 mod open;
-pub mod principals_file;
 mod principals;
+pub(crate) mod principals_file;
 mod queries;
 
 pub(crate) use denials::Denials;

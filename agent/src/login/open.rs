@@ -94,7 +94,13 @@ fn worse(first: Judgement, second: Judgement) -> Judgement {
     if denied(&first).is_none() && denied(&second).is_some() { second } else { first }
 }
 
-fn of_certificate(judgement: Judgement, request: &Open, connection: &Connection, monitor: u32, mode: Mode) -> Decision {
+fn of_certificate(
+    judgement: Judgement,
+    request: &Open,
+    connection: &Connection,
+    monitor: u32,
+    mode: Mode,
+) -> Decision {
     let terms = judgement.terms.as_ref();
     let opening = Opening {
         subject: subject(&judgement, &request.user),
@@ -110,7 +116,13 @@ fn of_certificate(judgement: Judgement, request: &Open, connection: &Connection,
 }
 
 /// A login without a certificate: nobody's pin, but a session that can be listed, locked and cut.
-fn other_opening(request: &Open, observed: &Observed, connection: &Connection, monitor: u32, mode: Mode) -> Opening {
+fn other_opening(
+    request: &Open,
+    observed: &Observed,
+    connection: &Connection,
+    monitor: u32,
+    mode: Mode,
+) -> Opening {
     let subject = Subject {
         login: Some(request.user.clone()),
         observed: Some(observed.address.to_string()),
@@ -176,7 +188,13 @@ fn deny(daemon: &Daemon, reason: LoginReason, decision: &Decision, connection: &
     denial(daemon, reason, decision.opening.subject.clone(), &decision.detail, connection)
 }
 
-fn denial(daemon: &Daemon, reason: LoginReason, subject: Subject, detail: &str, connection: &Connection) -> Reply {
+fn denial(
+    daemon: &Daemon,
+    reason: LoginReason,
+    subject: Subject,
+    detail: &str,
+    connection: &Connection,
+) -> Reply {
     daemon.audit.deny(reason, Step::Session, false, subject);
     penalise(daemon, connection);
     let separator = if detail.is_empty() { "" } else { ". " };

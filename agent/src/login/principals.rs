@@ -82,7 +82,9 @@ fn plain(daemon: &Daemon, login: &str) -> Vec<String> {
     for cluster in config.policy.clusters() {
         match &cluster.principals_file {
             None => by_name = true,
-            Some(template) => lines.extend(principals_file::read(template, login).iter().flat_map(|it| it.lines().map(str::to_owned))),
+            Some(template) => lines.extend(
+                principals_file::read(template, login).iter().flat_map(|it| it.lines().map(str::to_owned)),
+            ),
         }
     }
     by_name.then(|| login.to_owned()).into_iter().chain(lines).collect()

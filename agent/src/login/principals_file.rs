@@ -11,7 +11,7 @@ const MAX_FILE: u64 = 256 * 1024;
 ///
 /// # Errors
 /// The template makes no safe path, or the file cannot be read or could have been written by somebody else.
-pub fn read(template: &str, login: &str) -> Result<String, String> {
+pub(crate) fn read(template: &str, login: &str) -> Result<String, String> {
     let path = expand(template, login)?;
     let named = |error: std::io::Error| format!("{path}: {error}");
     let file = File::open(&path).map_err(named)?;
@@ -54,7 +54,9 @@ mod tests {
     fn tokens_are_expanded_and_logins_cannot_climb() {
         assert_eq!(expand("/etc/p/%u", "alice").unwrap(), "/etc/p/alice");
         assert_eq!(expand("/etc/100%%/%u", "alice").unwrap(), "/etc/100%/alice");
-        for (template, login) in [("/p/%u", "../shadow"), ("/p/%u", ""), ("/p/%h", "alice"), ("p/%u", "alice")] {
+        for (template, login) in
+            [("/p/%u", "../shadow"), ("/p/%u", ""), ("/p/%h", "alice"), ("p/%u", "alice")]
+        {
             assert!(expand(template, login).is_err(), "{template} {login}");
         }
     }

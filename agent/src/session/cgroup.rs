@@ -18,7 +18,8 @@ impl Cgroups {
     pub fn find() -> io::Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         let root = mounts.lines().find_map(cgroup2_mount_point);
-        root.map(|root| Self { root }).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "cgroup2 is not mounted"))
+        root.map(|root| Self { root })
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "cgroup2 is not mounted"))
     }
 
     /// The cgroup of an sshd monitor, if the session has one of its own: one in which the monitor's parent, the

@@ -91,7 +91,9 @@ impl Sessions {
 /// Ends one socket; true if it is gone now.
 fn destroy(connection: &Connection) -> bool {
     let ended = destroy_flow(connection.local, connection.peer, connection.cookie);
-    ended.inspect_err(|error| tracing::warn!("{}: its socket could not be closed: {error}", connection.peer)).is_ok()
+    ended
+        .inspect_err(|error| tracing::warn!("{}: its socket could not be closed: {error}", connection.peer))
+        .is_ok()
 }
 
 /// Whether a lock is laid on a session.

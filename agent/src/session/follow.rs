@@ -94,7 +94,8 @@ fn take_ended(state: &mut State, cgroups: Option<&Cgroups>) -> Vec<Ended> {
     for session in live.values_mut() {
         session.connection = session.connection.filter(|connection| is_open(tables, connection));
     }
-    let over: Vec<SessionId> = live.values().filter(|session| is_over(session, cgroups)).map(|it| it.record.id).collect();
+    let over: Vec<SessionId> =
+        live.values().filter(|session| is_over(session, cgroups)).map(|it| it.record.id).collect();
     let mut ended = Vec::new();
     for id in over {
         let dropped = snapshot::dropped(tables, id);

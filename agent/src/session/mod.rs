@@ -86,14 +86,11 @@ impl Sessions {
     #[must_use]
     pub fn any_from(&self, address: std::net::IpAddr) -> bool {
         let state = self.state();
-        state.live.values().filter_map(|live| live.connection).any(|connection| connection.peer.ip() == address)
-    }
-
-    /// Whether a connection belongs to one of them.
-    #[must_use]
-    pub fn has_connection(&self, cookie: u64) -> bool {
-        let state = self.state();
-        state.live.values().filter_map(|live| live.connection).any(|connection| connection.cookie == cookie)
+        state
+            .live
+            .values()
+            .filter_map(|live| live.connection)
+            .any(|connection| connection.peer.ip() == address)
     }
 
     /// All of them as they are listed, the oldest first.

@@ -50,10 +50,12 @@ pub enum OpenError {
 
 impl From<Error> for OpenError {
     fn from(error: Error) -> Self {
-        match error {
-            Error::TableFull { .. } => Self::TableFull,
-            Error::SocketClosed => Self::Connection,
-            other => Self::Kernel(other),
+        if let Error::TableFull { .. } = error {
+            Self::TableFull
+        } else if let Error::SocketClosed = error {
+            Self::Connection
+        } else {
+            Self::Kernel(error)
         }
     }
 }
@@ -75,7 +77,8 @@ impl Sessions {
             }
             let kernel = kernel_session(&opening, state.clock.deadline(opening.ends_at));
             insert(&state, &record, &kernel, connection)?;
-            let live = Live { record: record.clone(), kernel, connection: Some(connection), cut: None, reported: 0 };
+            let live =
+                Live { record: record.clone(), kernel, connection: Some(connection), cut: None, reported: 0 };
             state.live.insert(id, live);
         }
         self.audit.write(What::SessionOpened { session: id.to_string() }, record.subject.clone());

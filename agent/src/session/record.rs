@@ -27,7 +27,6 @@ impl SessionId {
             }
         }
     }
-
 }
 
 impl From<SessionId> for agent_ebpf::SessionId {
@@ -111,9 +110,13 @@ impl Record {
     /// What remains is still too long: the certificate's names are.
     pub fn encode(&self) -> Result<Vec<u8>, RecordTooLong> {
         let mut record = self.clone();
-        for shorten in [|_: &mut Self| (), |record: &mut Self| record.subject.roles.clear(), |record: &mut Self| {
-            record.subject.pinned.clear();
-        }] {
+        for shorten in [
+            |_: &mut Self| (),
+            |record: &mut Self| record.subject.roles.clear(),
+            |record: &mut Self| {
+                record.subject.pinned.clear();
+            },
+        ] {
             shorten(&mut record);
             if let Ok(text) = serde_json::to_vec(&record)
                 && text.len() <= ROOM

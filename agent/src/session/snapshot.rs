@@ -41,8 +41,11 @@ pub(super) fn dropped(tables: &Tables, id: SessionId) -> u64 {
 
 /// Every session in the maps, with its record and its connection.
 pub(super) fn live(tables: &Tables) -> Result<HashMap<SessionId, Live>, Error> {
-    let mut flows: HashMap<SessionId, Connection> =
-        tables.flows()?.into_iter().map(|(key, flow)| (flow.session().into(), connection(&key, &flow))).collect();
+    let mut flows: HashMap<SessionId, Connection> = tables
+        .flows()?
+        .into_iter()
+        .map(|(key, flow)| (flow.session().into(), connection(&key, &flow)))
+        .collect();
     let restore = |(id, kernel): (agent_ebpf::SessionId, Session)| {
         let connection = flows.remove(&id.into());
         let details = tables.details(id)?.and_then(|details| Record::decode(&details));

@@ -430,6 +430,16 @@ fn a_judgement_says_as_much_as_could_be_read() {
 }
 
 #[test]
+fn the_detail_of_long_lists_is_cut_short() {
+    let names: Vec<_> = (0..200).map(|number| format!("alice-{number}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let denied = judge_at(&draft(r#"["plain"]"#).principals(&names), None);
+    assert_eq!(denied.verdict.reason(), PrincipalNotAllowed);
+    assert_eq!(denied.detail.chars().count(), 501);
+    assert!(denied.detail.ends_with('…'));
+}
+
+#[test]
 fn json_has_the_shape_that_scripts_rely_on() {
     let allowed = judge_at(&draft(r#"["pinned"]"#).pinned(HOME), Some(HOME));
     assert_eq!(

@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 
 use agent_ebpf::{Frame, SocketCookie};
 use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes, bpf_xdp_load_bytes};
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::programs::{BtfTracePointContext, TcContext, XdpContext};
 
 /// No header that is read begins behind this offset; the verifier wants a bound below 64 KiB.
@@ -20,11 +20,13 @@ pub trait Context: EbpfContext {
     fn end(&self) -> usize;
     /// The index of the device that the packet came in on.
     fn interface(&self) -> u32;
-    /// Copies bytes from anywhere in the packet; false if it ends before.
+    /// How long the packet is.
+    fn length(&self) -> u32;
+    /// Copies bytes from anywhere in the packet; zeros if it ends before.
     ///
     /// # Safety
     /// `into` must be valid for writing `length` bytes.
-    unsafe fn load(&self, at: u32, into: *mut c_void, length: u32) -> bool;
+    unsafe fn load(&self, at: u32, into: *mut c_void, length: u32);
 }
 
 impl Context for XdpContext {
@@ -44,9 +46,15 @@ impl Context for XdpContext {
     }
 
     #[inline(always)]
-    unsafe fn load(&self, at: u32, into: *mut c_void, length: u32) -> bool {
+    fn length(&self) -> u32 {
+        // SAFETY: the context is the kernel's for as long as the program runs.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as u32 }
+    }
+
+    #[inline(always)]
+    unsafe fn load(&self, at: u32, into: *mut c_void, length: u32) {
         // SAFETY: the context is the kernel's, and the caller promises the buffer.
-        unsafe { bpf_xdp_load_bytes(self.ctx, at, into, length) == 0 }
+        let _zeroed = unsafe { bpf_xdp_load_bytes(self.ctx, at, into, length) };
     }
 }
 
@@ -68,9 +76,14 @@ impl Context for TcContext {
     }
 
     #[inline(always)]
-    unsafe fn load(&self, at: u32, into: *mut c_void, length: u32) -> bool {
+    fn length(&self) -> u32 {
+        self.len()
+    }
+
+    #[inline(always)]
+    unsafe fn load(&self, at: u32, into: *mut c_void, length: u32) {
         // SAFETY: the context is the kernel's, and the caller promises the buffer.
-        unsafe { bpf_skb_load_bytes(self.as_ptr(), at, into, length) == 0 }
+        let _zeroed = unsafe { bpf_skb_load_bytes(self.as_ptr(), at, into, length) };
     }
 }
 
@@ -100,32 +113,45 @@ impl<C: Context> Frame for ContextFrame<'_, C> {
             // bytes needs no alignment.
             return Some(unsafe { (start as *const [u8; N]).read() });
         }
-        load(self.context, at)
+        if at + N > self.context.length() as usize {
+            return None;
+        }
+        let mut bytes = [0; N];
+        for (index, piece) in bytes.chunks_mut(PIECE).enumerate() {
+            let copied = copy(self.context, (at + index * PIECE) as u32, piece.len() as u32).to_ne_bytes();
+            piece.copy_from_slice(&copied[..piece.len()]);
+        }
+        Some(bytes)
     }
 
     #[inline(always)]
     fn forget(&self, offset: u16) -> u16 {
         // The verifier remembers what is stored as a whole, but not what comes together from single bytes.
-        let mut bytes = MaybeUninit::<[u8; 2]>::uninit();
-        let [low, high] = offset.to_ne_bytes();
-        let first = bytes.as_mut_ptr().cast::<u8>();
-        // SAFETY: writes within the two bytes.
-        unsafe { first.write_volatile(low) };
+        let mut word = MaybeUninit::<u16>::uninit();
+        let [first, second] = offset.to_ne_bytes();
+        let bytes = word.as_mut_ptr().cast::<u8>();
+        // SAFETY: writes within the word.
+        unsafe { bytes.write_volatile(first) };
         // SAFETY: as above.
-        unsafe { first.add(1).write_volatile(high) };
+        unsafe { bytes.add(1).write_volatile(second) };
         // SAFETY: both bytes are written.
-        u16::from_ne_bytes(unsafe { bytes.as_ptr().read_volatile() })
+        let offset = unsafe { word.as_ptr().read_volatile() };
+        // No offset is as large; the verifier likes a mask better than a comparison.
+        offset & FARTHEST as u16
     }
 }
 
-/// Reads what does not lie in one piece with the packet's beginning: rare, so out of the way.
+/// The bytes of one [`copy`].
+const PIECE: usize = size_of::<u64>();
+
+/// Copies up to [`PIECE`] bytes that do not lie in one piece with the packet's beginning, as they lie in memory. It goes
+/// through a register because the kernel's stack is too small for a buffer in each place that reads.
 #[inline(never)]
-fn load<C: Context, const N: usize>(context: &C, at: usize) -> Option<[u8; N]> {
-    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
-    // SAFETY: the buffer holds N bytes.
-    let whole = unsafe { context.load(at as u32, bytes.as_mut_ptr().cast(), N as u32) };
-    // SAFETY: the helper has written all N bytes, or zeroes and the answer that it failed.
-    whole.then(|| unsafe { bytes.assume_init() })
+fn copy<C: Context>(context: &C, at: u32, length: u32) -> u64 {
+    let mut piece = 0u64;
+    // SAFETY: the callers ask for no more than the piece holds.
+    unsafe { context.load(at, (&raw mut piece).cast(), length) };
+    piece
 }
 
 /// The cookie of the socket that a tracepoint's first argument points to.

@@ -38,7 +38,7 @@ static DETAILS: HashMap<SessionId, [u8; DETAILS_SIZE], SESSIONS_BOUND, ON_DEMAND
 #[btf_map]
 static DROPS: HashMap<SessionId, Drops, SESSIONS_BOUND, ON_DEMAND> = HashMap::new();
 #[btf_map]
-static NEVER_DROP: LpmTrie<[u8; 16], u8, 4096> = LpmTrie::new();
+static NEVER_DROP: LpmTrie<Address, u8, 4096> = LpmTrie::new();
 #[btf_map]
 static PENALTIES: HashMap<Address, Penalty, 16384, ON_DEMAND> = HashMap::new();
 #[btf_map]
@@ -47,6 +47,13 @@ static COUNTERS: PerCpuArray<u64, { 2 * Reason::ROOM as usize }> = PerCpuArray::
 static EVENTS: RingBuf<Event, { 1 << 18 }> = RingBuf::new();
 #[btf_map]
 static EVENT_BUDGET: PerCpuArray<Budget, 1> = PerCpuArray::new();
+
+/// A trie's key whose address lies aligned behind the prefix length: the stack must be accessed so.
+#[repr(C, align(8))]
+struct AlignedKey {
+    _padding: u32,
+    key: Key<Address>,
+}
 
 /// The maps of this node.
 pub struct Maps;
@@ -94,7 +101,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn is_never_dropped(&self, address: Address) -> bool {
-        NEVER_DROP.get(&Key::new(128, address.octets())).is_some()
+        let whole = AlignedKey { _padding: 0, key: Key::new(128, address) };
+        NEVER_DROP.get(&whole.key).is_some()
     }
 }
 
@@ -111,7 +119,8 @@ impl Maps {
     /// Remembers a drop, or one that was overruled, with its session and tells the agent.
     ///
     /// A session's first always gets its event; of the others as many as the budget allows.
-    #[inline(always)]
+    // A function of its own, because the stack of one is too small for all.
+    #[inline(never)]
     pub fn report<C: Context, F: Frame>(&self, context: &C, packet: &Packet<'_, F>, verdict: &Verdict) {
         let now = self.now();
         let first = Self::remember(verdict, now);
@@ -123,9 +132,11 @@ impl Maps {
             packet.source().octets()
         );
         if first || within_budget(now) {
-            let event = Event::new(now, packet, verdict, context.interface());
             // A full ring loses the event; the counters do not.
-            let _lost = EVENTS.output(event, 0);
+            if let Some(mut record) = EVENTS.reserve(0) {
+                record.write(Event::new(now, packet, verdict, context.interface()));
+                record.submit(0);
+            }
         }
     }
 

@@ -1,0 +1,57 @@
+//! Steps: who is thrown out.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use lab::{Login, eventually, within};
+
+use crate::stage::{AT_ALICE, Stage};
+
+/// How soon a cut must reach the client.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+pub(crate) fn by_lock(stage: &mut Stage) -> Result<String> {
+    let alice = stage.certificate("locked", "alice", Some(AT_ALICE))?;
+    let login = Login::new(&stage.lab.alice(), &alice, "alice");
+    let mut session = stage.stays(&login)?;
+    stage.session_of("alice")?;
+    let start = Instant::now();
+    stage.administrator(&[
+        "lock",
+        "--user",
+        "example.com/alice",
+        "--for",
+        "1h",
+        "--reason",
+        "stolen laptop",
+    ])?;
+    let status = within(AT_ONCE, "alice's ssh ends", || session.ended())?;
+    let noticed = start.elapsed();
+    stage.screen.say(&format!(
+        "alice's ssh has ended ({status}), {} ms after the command was given",
+        noticed.as_millis()
+    ));
+    stage.is_refused(&login, "locked")?;
+    let locks = stage.agent.json(&["locks"])?;
+    let id = locks["locks"][0]["id"].as_str().context("no lock is listed")?;
+    stage.administrator(&["unlock", id])?;
+    Ok(format!("cut; the client noticed within {} ms", noticed.as_millis()))
+}
+
+pub(crate) fn by_expiry(stage: &mut Stage) -> Result<String> {
+    let short = stage.ending("short", AT_ALICE, 8)?;
+    let mut session = stage.stays(&Login::new(&stage.lab.alice(), &short, "alice"))?;
+    let ends_at = stage.session_of("alice")?["ends_at"].as_u64().context("the session has no end")?;
+    let end = UNIX_EPOCH + Duration::from_secs(ends_at);
+    stage.administrator(&["sessions"])?;
+    if !session.echoes("in time", Duration::from_secs(5))? {
+        bail!("the session does not answer before its end");
+    }
+    stage.screen.say("waiting for the certificate's last second …");
+    eventually("alice's ssh ends", || session.ended())?;
+    let late = SystemTime::now().duration_since(end).context("it ended before its time")?;
+    if late > AT_ONCE {
+        bail!("the client noticed {} ms after the certificate's end", late.as_millis());
+    }
+    Ok(format!("cut at its second; the client noticed {} ms later", late.as_millis()))
+}

@@ -1,0 +1,30 @@
+//! The story of a stolen certificate, played with a real sshd, a real agent and real packets.
+
+/// The play: its steps in order, and the table at the end.
+mod play;
+/// The stage: node, authority, sshd, agent.
+mod stage;
+
+/// Steps: who is thrown out.
+mod cut;
+/// Steps: the agent dies and comes back.
+mod dead_agent;
+/// Steps: who gets in.
+mod login;
+
+/// What is shown, and how.
+mod screen;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let logs = std::env::args().any(|argument| argument == "--logs");
+    match play::run(logs) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
