@@ -33,7 +33,7 @@ pub(crate) fn by_lock(stage: &mut Stage) -> Result<String> {
     ));
     stage.is_refused(&login, "locked")?;
     let locks = stage.agent.json(&["locks"])?;
-    let id = locks["locks"][0]["id"].as_str().context("no lock is listed")?;
+    let id = locks[0]["id"].as_str().context("no lock is listed")?;
     stage.administrator(&["unlock", id])?;
     Ok(format!("cut; the client noticed within {} ms", noticed.as_millis()))
 }

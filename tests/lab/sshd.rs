@@ -26,6 +26,7 @@ const LOG: &str = "/var/log/sshd.log";
 #[derive(Clone, Debug)]
 pub struct SshdSetup {
     lines: String,
+    last: String,
     user_ca: String,
     with_cotter: bool,
     port: u16,
@@ -34,7 +35,13 @@ pub struct SshdSetup {
 impl SshdSetup {
     /// sshd alone: it accepts certificates of `ca` for the principals that they name.
     pub fn plain(ca: &Ca) -> Result<Self> {
-        Ok(Self { lines: String::new(), user_ca: ca.public_key()?, with_cotter: false, port: 22 })
+        Ok(Self {
+            lines: String::new(),
+            last: String::new(),
+            user_ca: ca.public_key()?,
+            with_cotter: false,
+            port: 22,
+        })
     }
 
     /// sshd with Cotter's snippets for sshd and PAM, for certificates of `ca`.
@@ -52,6 +59,13 @@ impl SshdSetup {
     pub fn line(mut self, line: &str) -> Self {
         self.lines.push_str(line);
         self.lines.push('\n');
+        self
+    }
+
+    /// Adds a line to the end of sshd's configuration, where a `Match` block may stand.
+    pub fn last_line(mut self, line: &str) -> Self {
+        self.last.push_str(line);
+        self.last.push('\n');
         self
     }
 
@@ -90,6 +104,7 @@ impl SshdSetup {
         } else {
             "TrustedUserCAKeys /etc/cotter/user_ca.pub\nAuthorizedKeysFile none\nUsePAM yes\n"
         });
+        config.push_str(&self.last);
         config
     }
 

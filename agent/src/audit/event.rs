@@ -37,6 +37,9 @@ pub enum What {
     LoginAllowed {
         /// `allowed`, or why it would have been denied in enforce mode.
         reason: LoginReason,
+        /// It was let in by a break-glass key.
+        #[serde(default)]
+        break_glass: bool,
     },
     /// A login was denied, or would have been in enforce mode.
     LoginDenied {
@@ -49,6 +52,11 @@ pub enum What {
     },
     /// More denials of one source than are reported one by one.
     DenialsSuppressed {
+        /// How many since the last report.
+        count: u64,
+    },
+    /// More reported drops of one source, of packets without a session, than are written one by one.
+    DropsSuppressed {
         /// How many since the last report.
         count: u64,
     },

@@ -1,19 +1,19 @@
-//! At most so many denials a source and minute are reported one by one; the rest are counted.
+//! At most so many denials, or drops, a source and minute are reported one by one; the rest are counted.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// Denials of one source that are reported one by one within a window.
+/// How many of one source are reported one by one within a window.
 const REPORTED: u64 = 5;
 /// The window.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Most sources that are told apart; beyond, they share one budget.
 const MAX_SOURCES: usize = 4096;
 
-/// Counts denials by source, bounded in memory whatever strangers do.
+/// Counts by source, bounded in memory whatever strangers do.
 #[derive(Debug, Default)]
-pub(crate) struct DenialLimit {
+pub(crate) struct SourceLimit {
     sources: HashMap<Option<IpAddr>, Window>,
 }
 
@@ -23,8 +23,8 @@ struct Window {
     seen: u64,
 }
 
-impl DenialLimit {
-    /// Counts one denial; true if it is to be reported by itself.
+impl SourceLimit {
+    /// Counts one; true if it is to be reported by itself.
     pub(crate) fn admit(&mut self, source: Option<IpAddr>, now: Instant) -> bool {
         let known = self.sources.contains_key(&source);
         let key = if known || self.sources.len() < MAX_SOURCES { source } else { None };
@@ -33,7 +33,7 @@ impl DenialLimit {
         window.seen <= REPORTED
     }
 
-    /// Ends the windows that are over: each source with how many of its denials went unreported, if any did.
+    /// Ends the windows that are over: each source with how many went unreported, if any did.
     pub(crate) fn summaries(&mut self, now: Instant) -> Vec<(Option<IpAddr>, u64)> {
         let mut unreported = Vec::new();
         self.sources.retain(|source, window| {
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn five_denials_a_minute_are_reported_and_the_rest_is_counted() {
-        let (mut limit, start) = (DenialLimit::default(), Instant::now());
+        let (mut limit, start) = (SourceLimit::default(), Instant::now());
         let reported = (0..12).filter(|_| limit.admit(address(1), start)).count();
         assert_eq!(reported, 5);
         assert!(limit.summaries(start).is_empty());
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn strangers_cannot_make_it_remember_without_bound() {
-        let (mut limit, start) = (DenialLimit::default(), Instant::now());
+        let (mut limit, start) = (SourceLimit::default(), Instant::now());
         for last in 0..100_000 {
             limit.admit(address(last), start);
         }

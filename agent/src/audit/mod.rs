@@ -8,7 +8,7 @@ mod limit;
 pub use event::{CutCause, Event, Step, Subject, What};
 
 use file::EventFile;
-use limit::DenialLimit;
+use limit::SourceLimit;
 use pinning::{LoginReason, Mode};
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -33,7 +33,8 @@ struct State {
     mode: Mode,
     file: EventFile,
     recent: VecDeque<Event>,
-    denials: DenialLimit,
+    denials: SourceLimit,
+    drops: SourceLimit,
 }
 
 impl Audit {
@@ -45,7 +46,8 @@ impl Audit {
             mode,
             file: EventFile::new(file),
             recent: VecDeque::new(),
-            denials: DenialLimit::default(),
+            denials: SourceLimit::default(),
+            drops: SourceLimit::default(),
         };
         Self { node, state: Mutex::new(state), live: broadcast::channel(256).0 }
     }
@@ -72,13 +74,26 @@ impl Audit {
         }
     }
 
-    /// Sums up the denials that were not written one by one.
+    /// Writes a dropped packet that belongs to no session, unless its source has had its share of lines.
+    pub fn drop_of_stranger(&self, source: IpAddr, reason: String, overruled: bool) {
+        if self.state().drops.admit(Some(source), Instant::now()) {
+            let what = What::PacketsDropped { session: None, reason, count: 1, overruled };
+            self.write(what, of_source(Some(source)));
+        }
+    }
+
+    /// Sums up what was not written one by one.
     pub fn summarise(&self) {
-        let unreported = self.state().denials.summaries(Instant::now());
-        for (source, count) in unreported {
-            let subject =
-                Subject { observed: source.map(|address| address.to_string()), ..Subject::default() };
-            self.write(What::DenialsSuppressed { count }, subject);
+        let now = Instant::now();
+        let (denials, drops) = {
+            let mut state = self.state();
+            (state.denials.summaries(now), state.drops.summaries(now))
+        };
+        for (source, count) in denials {
+            self.write(What::DenialsSuppressed { count }, of_source(source));
+        }
+        for (source, count) in drops {
+            self.write(What::DropsSuppressed { count }, of_source(source));
         }
     }
 
@@ -102,6 +117,11 @@ impl Audit {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A subject of which no more than its address is known.
+pub(crate) fn of_source(source: Option<IpAddr>) -> Subject {
+    Subject { observed: source.map(|address| address.to_string()), ..Subject::default() }
 }
 
 fn timestamp() -> String {

@@ -2,7 +2,7 @@
 
 use super::strangers::Look;
 use super::{Daemon, lock, start};
-use crate::audit::{Subject, What};
+use crate::audit::{Subject, What, of_source};
 use crate::clock;
 use crate::connections;
 use crate::datapath::Error;
@@ -126,8 +126,10 @@ impl Daemon {
             let _removed = unmanaged::remove(&config.runtime_dir, *gone);
         }
         let known: HashSet<u64> = self.sessions.connections().iter().map(|it| it.cookie).collect();
-        let exempt = |ip: IpAddr| ip.is_loopback() || config.never_drop.iter().any(|network| network.contains(&ip));
-        let without_session = all.into_iter().filter(|it| !known.contains(&it.cookie) && !exempt(it.peer.ip()));
+        let exempt =
+            |ip: IpAddr| ip.is_loopback() || config.never_drop.iter().any(|network| network.contains(&ip));
+        let without_session =
+            all.into_iter().filter(|it| !known.contains(&it.cookie) && !exempt(it.peer.ip()));
         let look = Look {
             without_session: without_session.collect(),
             marked: &marked,
@@ -149,16 +151,18 @@ impl Daemon {
         if let Err(error) = destroy_flow(connection.local, connection.peer, connection.cookie) {
             tracing::warn!("{}: its socket could not be closed: {error}", connection.peer);
         }
-        let subject = Subject { observed: Some(connection.peer.ip().to_string()), ..Subject::default() };
+        let subject = of_source(Some(connection.peer.ip()));
         self.audit
             .write(What::ConnectionCut { cause: "no session within the grace time".to_owned() }, subject);
     }
 
+    /// A drop that the kernel reports: of a session the first is written, the others are summed up.
     fn packet_dropped(&self, event: &agent_ebpf::Event) {
-        let session = event.session().map(|id| id.to_string());
         let overruled = event.overruled().is_some();
         let reason = event.overruled().or(event.reason()).map_or("unknown", Reason::name).to_owned();
-        let subject = Subject { observed: Some(event.source().ip().to_string()), ..Subject::default() };
-        self.audit.write(What::PacketsDropped { session, reason, count: 1, overruled }, subject);
+        match event.session() {
+            Some(id) => self.sessions.report_first_drop(id.into(), reason, overruled),
+            None => self.audit.drop_of_stranger(event.source().ip(), reason, overruled),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::audit::Subject;
 use crate::clock;
 use crate::daemon::Daemon;
-use pinning::{Judgement, Login, Observed};
+use pinning::{Judgement, Login, Mode, Observed};
 
 /// The judgement, by the rules, roles, locks and clock of this moment.
 pub(super) fn judge(daemon: &Daemon, certificate: &str, login: &str, observed: &Observed) -> Judgement {
@@ -15,6 +15,19 @@ pub(super) fn judge(daemon: &Daemon, certificate: &str, login: &str, observed: &
         locks: &daemon.locks().list(),
         principals_file: &super::principals_file::read,
     })
+}
+
+/// The mode for this login: the node's, or that of the person's roles if it is weaker; of several roles that name one,
+/// the strictest counts.
+pub(super) fn mode_for(daemon: &Daemon, judgement: &Judgement, node: Mode) -> Mode {
+    node.min(role_mode(daemon, judgement))
+}
+
+/// The mode that the roles ask for.
+pub(super) fn role_mode(daemon: &Daemon, judgement: &Judgement) -> Mode {
+    let config = daemon.config();
+    let roles = config.policy.roles().filter(|role| judgement.roles.contains(&role.name));
+    roles.filter_map(|role| role.options.mode).max().unwrap_or(Mode::Enforce)
 }
 
 /// Whom a judgement concerns, for the audit trail and the session's record.

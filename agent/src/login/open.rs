@@ -1,7 +1,7 @@
 //! PAM open_session: the key is proven, the certificate is at hand; a login becomes a session here or not at all.
 
 use super::auth_info::{Method, methods};
-use super::judge::{judge, subject};
+use super::judge::{judge, role_mode, subject};
 use super::principals::penalise;
 use crate::audit::{Step, Subject, What};
 use crate::config::OtherLogins;
@@ -28,16 +28,15 @@ pub(crate) fn open(daemon: &Daemon, monitor: &Monitor, request: &Open) -> Reply 
         Ok(connection) => connection,
         Err(error) => return Reply::Error { text: format!("no connection to pin: {error}") },
     };
-    let mode = daemon.mode();
-    if mode == Mode::Off {
+    let node = daemon.mode();
+    if node == Mode::Off {
         return Reply::Allow { message: None };
     }
     let monitor = monitor.process.pid.as_raw_nonzero().get().unsigned_abs();
-    let decision = decide(daemon, monitor, request, &connection, mode);
-    if request.break_glass {
-        return keep(daemon, decision.opening, LoginReason::Allowed);
-    }
+    let decision = decide(daemon, monitor, request, &connection);
+    let mode = node.min(decision.opening.mode);
     match (decision.reason, mode) {
+        _ if request.break_glass => keep(daemon, decision.opening, LoginReason::Allowed),
         (LoginReason::Allowed, _) => allow(daemon, decision, mode, &connection),
         (reason, Mode::Enforce) => deny(daemon, reason, &decision, &connection),
         (reason, Mode::Audit | Mode::Off) => {
@@ -48,11 +47,11 @@ pub(crate) fn open(daemon: &Daemon, monitor: &Monitor, request: &Open) -> Reply 
 }
 
 /// Judges every way in which the user proved who they are; the first that is wrong counts.
-fn decide(daemon: &Daemon, monitor: u32, request: &Open, connection: &Connection, mode: Mode) -> Decision {
+fn decide(daemon: &Daemon, monitor: u32, request: &Open, connection: &Connection) -> Decision {
     let observed = Observed::direct(connection.peer.ip());
     let text = String::from_utf8_lossy(&request.auth_info);
     let Some(methods) = methods(&text) else {
-        let opening = other_opening(request, &observed, connection, monitor, mode);
+        let opening = other_opening(request, &observed, connection, monitor);
         return Decision { reason: LoginReason::MalformedCertificate, detail: String::new(), opening };
     };
     let judged: Vec<Judgement> = methods
@@ -67,10 +66,10 @@ fn decide(daemon: &Daemon, monitor: u32, request: &Open, connection: &Connection
     let other_denied = without && daemon.config().other_logins == OtherLogins::Deny;
     match judged.into_iter().reduce(worse) {
         Some(judgement) if denied(&judgement).is_some() || !other_denied => {
-            of_certificate(judgement, request, connection, monitor, mode)
+            of_certificate(daemon, judgement, request, connection, monitor)
         }
         _ => {
-            let opening = other_opening(request, &observed, connection, monitor, mode);
+            let opening = other_opening(request, &observed, connection, monitor);
             let locked = daemon.locks().matches_other(&request.user, observed.address);
             let reason = match (locked, other_denied) {
                 (true, _) => LoginReason::Locked,
@@ -95,11 +94,11 @@ fn worse(first: Judgement, second: Judgement) -> Judgement {
 }
 
 fn of_certificate(
+    daemon: &Daemon,
     judgement: Judgement,
     request: &Open,
     connection: &Connection,
     monitor: u32,
-    mode: Mode,
 ) -> Decision {
     let terms = judgement.terms.as_ref();
     let opening = Opening {
@@ -107,7 +106,8 @@ fn of_certificate(
         pins: judgement.pinned.clone(),
         ends_at: terms.and_then(|terms| terms.ends_at),
         on_new_address: terms.map_or(OnNewAddress::Keep, |terms| terms.on_new_address),
-        mode: terms.and_then(|terms| terms.mode).unwrap_or(Mode::Enforce).min(mode),
+        mode: role_mode(daemon, &judgement),
+        break_glass: request.break_glass,
         connection: ends(connection),
         monitor,
     };
@@ -116,13 +116,7 @@ fn of_certificate(
 }
 
 /// A login without a certificate: nobody's pin, but a session that can be listed, locked and cut.
-fn other_opening(
-    request: &Open,
-    observed: &Observed,
-    connection: &Connection,
-    monitor: u32,
-    mode: Mode,
-) -> Opening {
+fn other_opening(request: &Open, observed: &Observed, connection: &Connection, monitor: u32) -> Opening {
     let subject = Subject {
         login: Some(request.user.clone()),
         observed: Some(observed.address.to_string()),
@@ -134,7 +128,8 @@ fn other_opening(
         pins: None,
         ends_at: None,
         on_new_address: OnNewAddress::Keep,
-        mode,
+        mode: Mode::Enforce,
+        break_glass: request.break_glass,
         connection: ends(connection),
         monitor,
     }
@@ -149,7 +144,9 @@ fn allow(daemon: &Daemon, decision: Decision, mode: Mode, connection: &Connectio
     let subject = decision.opening.subject.clone();
     match insert(daemon, decision.opening) {
         Ok(()) => {
-            daemon.audit.write(What::LoginAllowed { reason: LoginReason::Allowed }, subject);
+            daemon
+                .audit
+                .write(What::LoginAllowed { reason: LoginReason::Allowed, break_glass: false }, subject);
             Reply::Allow { message: None }
         }
         Err(reason) if mode == Mode::Enforce => denial(daemon, reason, subject, "", connection),
@@ -162,11 +159,11 @@ fn allow(daemon: &Daemon, decision: Decision, mode: Mode, connection: &Connectio
 
 /// Lets it in whatever was found, and records it if that is possible.
 fn keep(daemon: &Daemon, opening: Opening, reason: LoginReason) -> Reply {
-    let subject = opening.subject.clone();
+    let (subject, break_glass) = (opening.subject.clone(), opening.break_glass);
     if let Err(error) = insert(daemon, opening) {
         tracing::warn!("a login of {:?} is let in but not recorded: {error}", subject.login);
     }
-    daemon.audit.write(What::LoginAllowed { reason }, subject);
+    daemon.audit.write(What::LoginAllowed { reason, break_glass }, subject);
     Reply::Allow { message: None }
 }
 

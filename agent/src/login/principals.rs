@@ -1,8 +1,8 @@
 //! AuthorizedPrincipalsCommand: runs before the key is proven, at a stranger's wish; writes nothing.
 
-use super::judge::{judge, subject};
+use super::judge::{judge, mode_for, subject};
 use super::principals_file;
-use crate::audit::{Step, Subject, What};
+use crate::audit::{Step, What, of_source};
 use crate::daemon::Daemon;
 use cotter_hook::connection::Connection;
 use cotter_hook::monitor::Monitor;
@@ -20,26 +20,37 @@ pub(crate) fn principals(daemon: &Daemon, monitor: &Monitor, login: &str, certif
         return Reply::Principals { lines: plain(daemon, login) };
     }
     let lines = match decide(daemon, monitor, login, certificate, mode) {
-        Some(line) => vec![line],
-        None if mode == Mode::Audit => plain(daemon, login),
-        None => Vec::new(),
+        Ok(line) => vec![line],
+        Err(Mode::Enforce) => Vec::new(),
+        Err(Mode::Audit | Mode::Off) => plain(daemon, login),
     };
     Reply::Principals { lines }
 }
 
-/// The principal's line if the login may go on.
-fn decide(daemon: &Daemon, monitor: &Monitor, login: &str, certificate: &str, mode: Mode) -> Option<String> {
-    let connection = monitor.connection(&daemon.config().login_ports);
-    let connection = connection.inspect_err(|error| tracing::warn!("login of {login:?}: {error}")).ok()?;
+/// The principal's line if the login may go on, else the mode that counts for it.
+fn decide(
+    daemon: &Daemon,
+    monitor: &Monitor,
+    login: &str,
+    certificate: &str,
+    node: Mode,
+) -> Result<String, Mode> {
+    let connection = monitor.connection(&daemon.config().login_ports).map_err(|error| {
+        tracing::warn!("login of {login:?}: {error}");
+        node
+    })?;
     if !daemon.queries().admit(connection.cookie, Instant::now()) || certificate.len() > MAX_CERTIFICATE {
-        return None;
+        return Err(node);
     }
     let judgement = judge(daemon, certificate, login, &Observed::direct(connection.peer.ip()));
+    let mode = mode_for(daemon, &judgement, node);
     match judgement.verdict {
-        Verdict::Allow => judgement.terms.map(|terms| terms.principal_line),
+        Verdict::Allow => judgement.terms.map(|terms| terms.principal_line).ok_or(mode),
         Verdict::Deny(reason) => {
-            deny(daemon, &connection, &judgement, login, reason, mode == Mode::Audit);
-            None
+            if mode != Mode::Off {
+                deny(daemon, &connection, &judgement, login, reason, mode == Mode::Audit);
+            }
+            Err(mode)
         }
     }
 }
@@ -70,7 +81,7 @@ pub(super) fn penalise(daemon: &Daemon, connection: &Connection) {
     if let Err(error) = daemon.penalties.add(address, lasting) {
         return tracing::warn!("{address} is not kept out: {error}");
     }
-    let subject = Subject { observed: Some(address.to_string()), ..Subject::default() };
+    let subject = of_source(Some(address));
     daemon.audit.write(What::Penalised { seconds: lasting.as_secs() }, subject);
 }
 

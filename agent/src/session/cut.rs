@@ -108,5 +108,5 @@ pub(crate) fn lock_matches(lock: &Lock, record: &Record, now: u64) -> bool {
         session: Some(&session),
         address: Some(record.peer.ip().into()),
     };
-    lock.matches(&about, now)
+    !record.break_glass && lock.matches(&about, now)
 }

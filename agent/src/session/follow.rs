@@ -42,6 +42,20 @@ impl Sessions {
         }
     }
 
+    /// Reports a session's first dropped packet.
+    pub fn report_first_drop(&self, id: SessionId, reason: String, overruled: bool) {
+        let subject = {
+            let mut state = self.state();
+            let Some(session) = state.live.get_mut(&id).filter(|session| session.reported == 0) else {
+                return;
+            };
+            session.reported = 1;
+            session.record.subject.clone()
+        };
+        let session = Some(id.to_string());
+        self.audit.write(What::PacketsDropped { session, reason, count: 1, overruled }, subject);
+    }
+
     /// Reports what the kernel dropped of each session since the last report.
     pub fn report_drops(&self) {
         let mut reports = Vec::new();

@@ -20,8 +20,10 @@ pub struct Opening {
     pub ends_at: Option<u64>,
     /// What a login of the same user from elsewhere does to it.
     pub on_new_address: OnNewAddress,
-    /// Enforced or only watched.
+    /// The mode that its roles ask for; the weaker of it and the node's counts.
     pub mode: Mode,
+    /// It was opened with a break-glass key.
+    pub break_glass: bool,
     /// The connection, found by the kernel.
     pub connection: Connection,
     /// The sshd process that serves it.
@@ -116,6 +118,7 @@ fn record(id: SessionId, opening: &Opening, cgroup: Option<String>) -> Record {
         ends_at: opening.ends_at,
         on_new_address: opening.on_new_address,
         mode: opening.mode,
+        break_glass: opening.break_glass,
         local: opening.connection.local,
         peer: opening.connection.peer,
         monitor: opening.monitor,

@@ -86,8 +86,11 @@ pub struct Record {
     pub ends_at: Option<u64>,
     /// What a login of the same user from elsewhere does to it.
     pub on_new_address: OnNewAddress,
-    /// Enforced or only watched.
+    /// The mode that its roles ask for; the weaker of it and the node's counts.
     pub mode: Mode,
+    /// It was opened with a break-glass key, so no lock counts for it.
+    #[serde(default)]
+    pub break_glass: bool,
     /// The connection that opened it.
     pub local: SocketAddr,
     /// The connection's other end.

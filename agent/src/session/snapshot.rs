@@ -70,6 +70,7 @@ fn nameless(id: SessionId, connection: Option<Connection>) -> Record {
         ends_at: None,
         on_new_address: OnNewAddress::Keep,
         mode: Mode::Enforce,
+        break_glass: false,
         local: connection.map_or(nowhere, |connection| connection.local),
         peer: connection.map_or(nowhere, |connection| connection.peer),
         monitor: 0,
