@@ -1,7 +1,10 @@
 //! The packet policy.
 
 use crate::packet::Content;
-use crate::{Action, Address, FlowKey, Frame, Mode, Packet, PortClass, Protocol, Reason, SessionId, SessionState, Tables};
+use crate::{
+    Action, Address, FlowKey, Frame, Mode, Packet, PortClass, Protocol, Reason, SessionId, SessionState,
+    Tables,
+};
 
 /// Why a packet passes or is dropped.
 #[must_use]
@@ -78,7 +81,13 @@ fn malformed<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) ->
 
 /// What a reason comes to, given who must never be dropped and what the mode allows.
 #[inline(always)]
-fn conclude(reason: Reason, session: SessionId, mode: Mode, source: Address, tables: &impl Tables) -> Verdict {
+fn conclude(
+    reason: Reason,
+    session: SessionId,
+    mode: Mode,
+    source: Address,
+    tables: &impl Tables,
+) -> Verdict {
     let verdict = Verdict { reason, overruled: None, session };
     match reason.action() {
         Action::Pass => verdict,

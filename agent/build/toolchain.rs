@@ -11,7 +11,7 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
 /// Where `core` for BPF comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Core {
+pub(crate) enum Core {
     /// Built from the sources of rustup's nightly.
     BuiltFromSource,
     /// Part of Debian's `libstd-rust-web-dev-bpf`.
@@ -20,23 +20,23 @@ pub enum Core {
 
 /// A way to build the kernel programs.
 #[derive(Debug)]
-pub struct Toolchain {
+pub(crate) struct Toolchain {
     /// Where `core` comes from; the compiler follows from it.
-    pub core: Core,
+    pub(crate) core: Core,
     /// The linker's path.
-    pub linker: PathBuf,
+    pub(crate) linker: PathBuf,
 }
 
 /// Why there is no such way; the text says what to install.
 #[derive(Debug)]
-pub struct Missing {
+pub(crate) struct Missing {
     core: bool,
     linker: bool,
 }
 
 impl Toolchain {
     /// Looks for one that builds for `target` (`bpfel-unknown-none` or `bpfeb-unknown-none`): the usual one first.
-    pub fn find(target: &str) -> Result<Self, Missing> {
+    pub(crate) fn find(target: &str) -> Result<Self, Missing> {
         let core = if rustup_has_sources() {
             Some(Core::BuiltFromSource)
         } else if debian_has_core(target) {
@@ -54,7 +54,7 @@ impl Toolchain {
     ///
     /// `subcommand` is `build` or `clippy`; `arch` is the architecture of the kernel that the programs are for, as in
     /// `CARGO_CFG_TARGET_ARCH`. Nothing of the calling cargo's settings leaks in.
-    pub fn cargo(&self, subcommand: &str, target: &str, arch: &str) -> Command {
+    pub(crate) fn cargo(&self, subcommand: &str, target: &str, arch: &str) -> Command {
         let mut command = match self.core {
             Core::BuiltFromSource => {
                 let mut command = Command::new("rustup");
@@ -74,11 +74,14 @@ impl Toolchain {
             command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
         }
         let linker = self.linker.display();
-        let flags = [
+        let mut flags = vec![
             format!("-Clinker={linker}"),
             "-Clink-arg=--btf".into(),
             format!("--cfg=bpf_target_arch=\"{}\"", kernel_arch(arch)),
         ];
+        if reads_misaligned(arch) {
+            flags.push("-Ctarget-feature=+allows-misaligned-mem-access".into());
+        }
         command
             .args(["--release", "--target", target])
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
@@ -91,7 +94,7 @@ impl Toolchain {
     }
 
     /// The files whose change means that the programs must be built anew.
-    pub fn files(&self) -> Vec<PathBuf> {
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         let compiler = match self.core {
             Core::BuiltFromSource => rustup_nightly("sysroot").map(|sysroot| sysroot.join("bin/rustc")),
             Core::Prebuilt => Some(PathBuf::from(DEBIAN_RUSTC)),
@@ -101,13 +104,19 @@ impl Toolchain {
 }
 
 /// The BPF target of a machine with this byte order, as in `CARGO_CFG_TARGET_ENDIAN`.
-pub fn bpf_target(endian: &str) -> &'static str {
+pub(crate) fn bpf_target(endian: &str) -> &'static str {
     if endian == "big" { "bpfeb-unknown-none" } else { "bpfel-unknown-none" }
 }
 
 /// The kernel's bindings of all sizes of RISC-V extensions are the same.
 fn kernel_arch(arch: &str) -> &str {
     if arch.starts_with("riscv64") { "riscv64" } else { arch }
+}
+
+/// Whether kernels of this architecture let programs read packets a word at a time wherever they begin
+/// (`HAVE_EFFICIENT_UNALIGNED_ACCESS`).
+fn reads_misaligned(arch: &str) -> bool {
+    matches!(arch, "x86_64" | "aarch64" | "powerpc64" | "s390x")
 }
 
 /// Whether a variable is the calling cargo's or rustup's talk to its build script, and not the user's settings of

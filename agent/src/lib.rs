@@ -10,3 +10,4 @@ pub mod datapath;
 pub mod interfaces;
 mod login;
 pub mod session;
+mod source;

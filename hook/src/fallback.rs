@@ -1,14 +1,11 @@
 //! What the hook answers when the agent does not: what plain sshd would, or nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::mode_file::{Mode, ModeFile};
-use crate::trusted_file;
-
-/// The most bytes of a principals file that are passed on.
-const MAX_PRINCIPALS: u64 = 64 * 1024;
+use crate::principals_file;
 
 /// The answer of a hook on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,48 +62,11 @@ impl Fallback {
 
     /// What plain sshd would take as the principals of `user`, in the form of an AuthorizedPrincipalsFile.
     pub fn principals(&self, user: &str) -> Vec<u8> {
-        let mut lines = Vec::new();
-        if !self.permits() || !is_plain(user) {
-            return lines;
+        if !self.permits() {
+            return Vec::new();
         }
-        if self.login_names {
-            lines.extend_from_slice(user.as_bytes());
-            lines.push(b'\n');
-        }
-        for path in self.principals_files.iter().filter_map(|template| expand(template, user)) {
-            // A user without such a file has no principals there, as with plain sshd.
-            if let Ok(content) = trusted_file::read(&path, MAX_PRINCIPALS) {
-                lines.extend_from_slice(&content);
-                lines.push(b'\n');
-            }
-        }
-        lines
+        principals_file::plain(self.login_names, self.principals_files.iter().map(String::as_str), user)
     }
-}
-
-/// A name that means nothing but itself in a path and in a line of principals.
-fn is_plain(user: &str) -> bool {
-    let is_special = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '/' | '#' | '"' | '\\');
-    !user.is_empty() && user != "." && user != ".." && !user.contains(is_special)
-}
-
-/// The template with `%u` and `%%` replaced; none if it uses what only sshd can know.
-fn expand(template: &str, user: &str) -> Option<PathBuf> {
-    let mut path = String::new();
-    let mut parts = template.split('%');
-    path.push_str(parts.next()?);
-    while let Some(part) = parts.next() {
-        if let Some(rest) = part.strip_prefix('u') {
-            path.push_str(user);
-            path.push_str(rest);
-        } else if part.is_empty() {
-            path.push('%');
-            path.push_str(parts.next()?);
-        } else {
-            return None;
-        }
-    }
-    path.starts_with('/').then(|| PathBuf::from(path))
 }
 
 /// Now, on the clock of [`crate::mode_file::Until`].
@@ -202,16 +162,6 @@ mod tests {
     fn a_name_that_could_mean_more_than_itself_has_no_principals() {
         for user in ["", ".", "..", "../root", "a b", "a\nroot", "#a", "\"a", "a\u{85}"] {
             assert_eq!(with_templates(true, &["/etc/passwd"]).principals(user), b"", "{user:?}");
-        }
-    }
-
-    #[test]
-    fn templates_know_the_login_name_and_the_percent_sign_only() {
-        assert_eq!(expand("/p/%u", "alice"), Some("/p/alice".into()));
-        assert_eq!(expand("/p/%%u%u.x", "%u"), Some("/p/%u%u.x".into()));
-        assert_eq!(expand("/p/100%%", "a"), Some("/p/100%".into()));
-        for template in ["/p/%h", "/p/%", "%h/.ssh/p", "relative/%u", ""] {
-            assert_eq!(expand(template, "alice"), None, "{template:?}");
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod connection;
 pub mod fallback;
 pub mod mode_file;
 pub mod monitor;
+pub mod principals_file;
 pub mod process;
 pub mod protocol;
 pub mod syslog;

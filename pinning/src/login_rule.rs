@@ -32,13 +32,14 @@ impl FromStr for LoginPattern {
         if text == "*" {
             return Ok(Self::Any);
         }
-        match (text.find("{{"), text.rfind("}}")) {
-            (None, None) => Ok(Self::Literal(text.to_owned())),
-            (Some(open), Some(close)) if open < close => {
-                let (prefix, suffix) = (text[..open].to_owned(), text[close + 2..].to_owned());
-                Ok(Self::Principal { prefix, suffix })
+        let unclosed = "a template's braces are not closed";
+        match text.split_once("{{") {
+            None if text.contains("}}") => Err(unclosed),
+            None => Ok(Self::Literal(text.to_owned())),
+            Some((prefix, rest)) => {
+                let (_, suffix) = rest.rsplit_once("}}").ok_or(unclosed)?;
+                Ok(Self::Principal { prefix: prefix.to_owned(), suffix: suffix.to_owned() })
             }
-            _ => Err("a template's braces are not closed"),
         }
     }
 }

@@ -286,6 +286,13 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_spelling_of_a_network_is_read() {
+        let longest = "0000:0000:0000:0000:0000:ffff:255.255.255.255/128";
+        assert_eq!(longest.len(), MAX_ENTRY_LEN);
+        assert_eq!(pins(longest).to_string(), "::ffff:255.255.255.255/128");
+    }
+
+    #[test]
     fn errors_name_the_entry() {
         let error = "10.0.0.1,10.0.0.1/8".parse::<Pins>().unwrap_err();
         assert_eq!(error.to_string(), "source-address: \"10.0.0.1/8\" has bits set behind its prefix length");
@@ -345,5 +352,8 @@ mod tests {
         assert_eq!(json, r#"["198.51.111.1/32","::1/128"]"#);
         assert_eq!(serde_json::from_str::<Pins>(&json).unwrap(), pins("198.51.111.1,::1"));
         assert!(serde_json::from_str::<Pins>("[]").is_err());
+        let list = |count| serde_json::to_string(&vec!["10.0.0.1"; count]).unwrap();
+        assert!(serde_json::from_str::<Pins>(&list(1024)).is_ok());
+        assert!(serde_json::from_str::<Pins>(&list(1025)).is_err());
     }
 }

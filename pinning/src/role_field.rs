@@ -130,7 +130,7 @@ impl Fields {
     pub(crate) fn hint(&self, name: &str) -> String {
         let near = self.used.iter().chain(self.unused).map(|known| (distance(name, known), known)).min();
         if let Some((changes, known)) = near
-            && changes <= 2.max(known.len() / 4)
+            && changes <= 2
             && changes < known.len()
         {
             return format!("; did you mean {known:?}?");
@@ -189,5 +189,6 @@ mod tests {
         assert_eq!(CONDITIONS.hint("login"), "; did you mean \"logins\"?");
         assert_eq!(SPEC.hint("pin_source_ip"), "; it belongs in spec.options");
         assert_eq!(OPTIONS.hint("colour_of_the_sky"), "");
+        assert_eq!(METADATA.hint("xy"), "", "nothing is left of \"id\" after two changes");
     }
 }

@@ -237,6 +237,18 @@ mod tests {
     }
 
     #[test]
+    fn maps_are_equal_if_written_equally() {
+        assert_eq!(map(&[("a", &["x"])]), map(&[("a", &["x"])]));
+        assert_ne!(map(&[("a", &["x"])]), map(&[("a", &["y"])]));
+        assert_ne!(map(&[("a", &["x"])]), map(&[]));
+    }
+
+    #[test]
+    fn expressions_of_ordinary_size_compile() {
+        assert_eq!(apply(&[(r"^team-(\w{1,40})-(\d+)$", &["$1"])], &["team-ops-7"]), ["ops"]);
+    }
+
+    #[test]
     fn results_are_deduplicated_in_order() {
         let entries: &[(&str, &[&str])] = &[("a*", &["x", "$1", "x"]), ("ab", &["y", "x"])];
         assert_eq!(apply(entries, &["ab", "a", "ab"]), ["x", "b", "y"]);
@@ -282,11 +294,16 @@ mod tests {
             for entry in entries {
                 let Some(groups) = glob(&entry.remote.chars().collect::<Vec<_>>(), &role) else { continue };
                 for template in &entry.local {
-                    let mut mapped = template.clone();
-                    for number in 1..=9 {
-                        let group = groups.get(number - 1).map(|group| group.iter().collect::<String>());
-                        // Captures hold no `$`, so replacing one group after the other is exact.
-                        mapped = mapped.replace(&format!("${number}"), &group.unwrap_or_default());
+                    let mut pieces = template.split('$');
+                    let mut mapped = pieces.next().unwrap_or_default().to_owned();
+                    for piece in pieces {
+                        match piece.chars().next().and_then(|c| c.to_digit(10)) {
+                            Some(group @ 1..) => {
+                                mapped.extend(groups.get(group as usize - 1).copied().unwrap_or_default());
+                                mapped.push_str(&piece[1..]);
+                            }
+                            _ => mapped.extend(["$", piece]),
+                        }
                     }
                     local.push(mapped);
                 }

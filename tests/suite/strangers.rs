@@ -1,6 +1,7 @@
 //! Strangers who hammer sshd keep nobody else out.
 
-use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -33,12 +34,31 @@ fn hoard(scene: &Scene) -> Result<Process> {
         .spawn(Place::command("ssh-agent").args(["-D", "-a", "/root/hoard/socket"]).stdout(Stdio::null()))?;
     let ready = || host.enter(|| std::path::Path::new("/root/hoard/socket").exists());
     within(Duration::from_secs(10), "ssh-agent listens", || Ok(ready()?.then_some(())))?;
-    let mut add = String::from("cd /root/hoard && SSH_AUTH_SOCK=socket ssh-add -q -C");
+    let mut add = String::from("cd /root/hoard && SSH_AUTH_SOCK=socket ssh-add -q");
     for key in 1..=BY_AGENT {
-        write!(add, " a{key}")?;
+        add.push_str(&format!(" a{key}"));
     }
     host.run("sh", &["-c", &add])?;
+    keep_only_certificates(&host)?;
     Ok(agent)
+}
+
+/// Has the ssh-agent forget the bare keys, which it takes in along with their certificates.
+fn keep_only_certificates(host: &Place) -> Result<()> {
+    /// Length of an Ed25519 public key in ssh's encoding.
+    const KEY: usize = 51;
+    const REMOVE_IDENTITY: u8 = 18;
+    let keys = "for key in /root/hoard/a*[0-9].pub; do cut -d' ' -f2 $key | base64 -d; done";
+    let keys = host.output(Place::command("sh").args(["-c", keys]))?.stdout;
+    let mut socket = host.enter(|| UnixStream::connect("/root/hoard/socket"))??;
+    for key in keys.chunks_exact(KEY) {
+        socket.write_all(&[0, 0, 0, 5 + KEY as u8, REMOVE_IDENTITY, 0, 0, 0, KEY as u8])?;
+        socket.write_all(key)?;
+        let mut success = [0; 5];
+        socket.read_exact(&mut success)?;
+        anyhow::ensure!(success == [0, 0, 0, 1, 6], "ssh-agent answers {success:?}");
+    }
+    Ok(())
 }
 
 /// A login that offers all of it.

@@ -1,5 +1,6 @@
 //! The journal: journald's own socket where there is one, standard error elsewhere.
 
+use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 use std::sync::OnceLock;
 
@@ -14,7 +15,8 @@ pub(super) fn write(line: &str) {
     let entry = format!("SYSLOG_IDENTIFIER=cotter-audit\nPRIORITY=5\nMESSAGE={line}\n");
     let sent = socket.as_ref().is_some_and(|socket| socket.send(entry.as_bytes()).is_ok());
     if !sent {
-        eprintln!("{line}");
+        // A closed standard error must not keep anybody from logging in.
+        let _lost = writeln!(io::stderr(), "{line}");
     }
 }
 

@@ -26,6 +26,7 @@ struct Window {
 impl SourceLimit {
     /// Counts one; true if it is to be reported by itself.
     pub(crate) fn admit(&mut self, source: Option<IpAddr>, now: Instant) -> bool {
+        let source = source.map(crate::source::source);
         let known = self.sources.contains_key(&source);
         let key = if known || self.sources.len() < MAX_SOURCES { source } else { None };
         let window = self.sources.entry(key).or_insert(Window { began: now, seen: 0 });

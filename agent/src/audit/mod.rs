@@ -104,7 +104,9 @@ impl Audit {
 
     /// Writes the copy to another file from now on.
     pub fn set_file(&self, file: Option<&Path>) {
-        self.state().file = EventFile::new(file);
+        let former = std::mem::replace(&mut self.state().file, EventFile::new(file));
+        // Waits for its disk; nobody else need.
+        drop(former);
     }
 
     /// The latest events, oldest first, and those to come.

@@ -32,7 +32,7 @@ pub(super) fn check_cert(common: &Common, options: &Options) -> Result<Exit, Fai
         observed: Some(Observed::direct(options.from)),
         now,
         locks: &[],
-        principals_file: &principals_file::read,
+        principals_file: &principals_file,
     });
     if common.json {
         output::json(&judgement.to_json());

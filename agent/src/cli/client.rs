@@ -40,7 +40,7 @@ impl Answers {
 pub(super) fn call(common: &Common, call: &Call) -> Result<Answer, Failure> {
     match open(common, call)?.next()? {
         Some(Answer::NotFound { what }) => Err(Failure::not_found(format!("not found: {what}"))),
-        Some(Answer::Refused { why }) => Err(Failure::unavailable(why)),
+        Some(Answer::Refused { why }) => Err(Failure::refused(why)),
         Some(answer) => Ok(answer),
         None => Err(Failure::unavailable("the agent closed the connection without an answer")),
     }

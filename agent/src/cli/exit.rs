@@ -43,6 +43,10 @@ impl Failure {
         Self { exit: Exit::Denied, message: message.to_string() }
     }
 
+    pub(super) fn refused(message: impl Display) -> Self {
+        Self { exit: Exit::Denied, message: message.to_string() }
+    }
+
     pub(super) fn unavailable(message: impl Display) -> Self {
         Self { exit: Exit::Unavailable, message: message.to_string() }
     }

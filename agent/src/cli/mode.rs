@@ -35,6 +35,9 @@ pub(super) fn mode(common: &Common, options: &Options) -> Result<Exit, Failure> 
     } else {
         output::line(&sentence(&in_force));
     }
+    if let Some(problem) = in_force.problem {
+        eprintln!("cotter-agent: {problem}");
+    }
     Ok(Exit::Done)
 }
 

@@ -27,7 +27,7 @@ pub(super) struct File {
     pub(super) max_sessions: Option<Spanned<u32>>,
     pub(super) kernel_log: Option<super::KernelLog>,
     pub(super) sshd_paths: Option<Vec<PathBuf>>,
-    pub(super) penalties: Option<Penalties>,
+    pub(super) penalties: Option<Spanned<Penalties>>,
     #[serde(default)]
     pub(super) cluster: Vec<Spanned<ClusterTable>>,
     #[serde(default)]

@@ -3,12 +3,16 @@
 use super::file::{File, Interfaces as InterfacesKey};
 use super::policy::{PolicyFiles, load_policy};
 use super::{Config, ConfigError, Interfaces, Penalties};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
 
 /// Largest file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
+
+/// Most networks in `never_drop`.
+const MAX_NEVER_DROP: usize = 4096;
 
 /// One file with its text, so that errors can name lines.
 #[derive(Debug)]
@@ -54,6 +58,24 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
         sources.push(Source::read(&extra)?);
     }
     build(&sources)
+}
+
+/// As [`load`], of files that nobody but root can have written: what decides over logins must be root's.
+///
+/// # Errors
+/// As [`load`], and a file that others than root own or may write.
+pub fn load_trusted(path: &Path) -> Result<Config, ConfigError> {
+    let config = load(path)?;
+    for file in &config.files {
+        let metadata = std::fs::metadata(file).map_err(|error| ConfigError::of_file(file, error))?;
+        if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 {
+            return Err(ConfigError::of_file(
+                file,
+                "must be root's, and writable by root alone (chmod go-w)",
+            ));
+        }
+    }
+    Ok(config)
 }
 
 /// Files of a directory by extension, in name order; a missing directory has none.
@@ -113,7 +135,7 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         max_sessions: max_sessions(sources)?,
         kernel_log: value(sources, |file| file.kernel_log.as_ref()).unwrap_or_default(),
         sshd_paths: value(sources, |file| file.sshd_paths.as_ref()).unwrap_or_else(default_sshd_paths),
-        penalties: penalties(sources),
+        penalties: penalties(sources)?,
         policy,
         unused,
         hash,
@@ -185,16 +207,31 @@ fn never_drop(sources: &[Source]) -> Result<Vec<ipnet::IpNet>, ConfigError> {
                 )
             })?;
             networks.push(network.trunc());
+            if networks.len() > MAX_NEVER_DROP {
+                return Err(
+                    source.error(entry, format!("`never_drop` has more than {MAX_NEVER_DROP} entries"))
+                );
+            }
         }
     }
     Ok(networks)
 }
 
-fn penalties(sources: &[Source]) -> Penalties {
-    let key = value(sources, |file| file.penalties.as_ref()).unwrap_or_default();
-    Penalties {
-        denials: key.denials.unwrap_or(20),
-        within: Duration::from_secs(key.within_seconds.unwrap_or(60)),
-        lasting: Duration::from_secs(key.seconds.unwrap_or(60).min(3600)),
-    }
+fn penalties(sources: &[Source]) -> Result<Penalties, ConfigError> {
+    let Some((source, key)) = last(sources, |file| file.penalties.as_ref()) else {
+        return Ok(Penalties::default());
+    };
+    let (penalties, default) = (key.as_ref(), Penalties::default());
+    let seconds = |value: Option<u64>, default: Duration| match value {
+        None => Ok(default),
+        Some(seconds @ 1..=3600) => Ok(Duration::from_secs(seconds)),
+        Some(seconds) => {
+            Err(source.error(key, format!("[penalties] counts in 1 to 3600 seconds, not {seconds}")))
+        }
+    };
+    Ok(Penalties {
+        denials: penalties.denials.unwrap_or(default.denials),
+        within: seconds(penalties.within_seconds, default.within)?,
+        lasting: seconds(penalties.seconds, default.lasting)?,
+    })
 }

@@ -7,7 +7,7 @@ mod places;
 mod policy;
 
 pub use error::ConfigError;
-pub use load::load;
+pub use load::{load, load_trusted};
 pub use places::Places;
 pub use policy::UnusedField;
 
@@ -66,6 +66,20 @@ pub struct Config {
     pub files: Vec<PathBuf>,
 }
 
+impl Config {
+    /// Whether a login name is its own principal: some cluster has no `principals_file`, or there is no cluster.
+    #[must_use]
+    pub fn login_names(&self) -> bool {
+        let clusters = self.policy.clusters();
+        clusters.is_empty() || clusters.iter().any(|cluster| cluster.principals_file.is_none())
+    }
+
+    /// The `principals_file` of each cluster that has one.
+    pub fn principals_files(&self) -> impl Iterator<Item = &str> {
+        self.policy.clusters().iter().filter_map(|cluster| cluster.principals_file.as_deref())
+    }
+}
+
 /// Which interfaces are protected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Interfaces {
@@ -106,4 +120,10 @@ pub struct Penalties {
     pub within: Duration,
     /// For how long new connections are dropped.
     pub lasting: Duration,
+}
+
+impl Default for Penalties {
+    fn default() -> Self {
+        Self { denials: 20, within: Duration::from_secs(60), lasting: Duration::from_secs(60) }
+    }
 }

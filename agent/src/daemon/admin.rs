@@ -1,6 +1,7 @@
 //! Answers the command line.
 
-use super::call::{Answer, Call, MAX_CALL, SessionList};
+use super::call::{Answer, Call, MAX_CALL, ModeInForce, SessionList};
+use super::state::Stored;
 use super::{Daemon, lock};
 use crate::audit::{CutCause, Subject, What};
 use pinning::{LockTarget, Mode};
@@ -9,12 +10,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 /// How long a caller may take to say what it wants, and to take an answer.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
-/// Callers at once on each of the two sockets, followers of events included.
+/// Callers at once on each of the two sockets.
 const AT_ONCE: usize = 16;
+
+/// Followers of events at once, apart from the callers: they stay for long.
+const FOLLOWERS: usize = 16;
+/// How long a mode may be on trial.
+const LONGEST_TRIAL: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What a socket's callers may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +33,7 @@ pub(super) enum Rights {
 
 /// Accepts and answers until the daemon ends.
 pub(super) async fn callers(daemon: Arc<Daemon>, listener: UnixListener, rights: Rights) {
-    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let (slots, followers) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Semaphore::new(FOLLOWERS)));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let stream = match listener.accept().await {
@@ -38,17 +44,22 @@ pub(super) async fn callers(daemon: Arc<Daemon>, listener: UnixListener, rights:
                 continue;
             }
         };
-        let daemon = Arc::clone(&daemon);
+        let (daemon, followers) = (Arc::clone(&daemon), Arc::clone(&followers));
         tokio::spawn(async move {
-            if let Err(error) = serve(&daemon, stream, rights).await {
+            if let Err(error) = serve(&daemon, stream, rights, slot, &followers).await {
                 tracing::debug!("a caller was not answered: {error}");
             }
-            drop(slot);
         });
     }
 }
 
-async fn serve(daemon: &Arc<Daemon>, stream: UnixStream, rights: Rights) -> io::Result<()> {
+async fn serve(
+    daemon: &Arc<Daemon>,
+    stream: UnixStream,
+    rights: Rights,
+    slot: OwnedSemaphorePermit,
+    followers: &Semaphore,
+) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let limit = u64::try_from(MAX_CALL).unwrap_or(u64::MAX);
@@ -61,7 +72,20 @@ async fn serve(daemon: &Arc<Daemon>, stream: UnixStream, rights: Rights) -> io::
         Ok(call) if rights == Rights::Read && !call.only_reads() => {
             send(&mut write, &Answer::Refused { why: "only root may do this".to_owned() }).await
         }
-        Ok(Call::Events { follow }) => events(daemon, &mut write, follow).await,
+        Ok(Call::Events { follow: true }) => {
+            drop(slot);
+            let Ok(_place) = followers.try_acquire() else {
+                let why = format!("{FOLLOWERS} others are following events already");
+                return send(&mut write, &Answer::Refused { why }).await;
+            };
+            let mut end = [0];
+            tokio::select! {
+                followed = events(daemon, &mut write, true) => followed,
+                // The caller says no more; what can be read now is its end.
+                _gone = lines.read(&mut end) => Ok(()),
+            }
+        }
+        Ok(Call::Events { follow: false }) => events(daemon, &mut write, false).await,
         Ok(call) => {
             let daemon = Arc::clone(daemon);
             let answer =
@@ -121,7 +145,7 @@ impl Daemon {
             },
             Call::Lock { target, seconds, reason } => self.set_lock(target, seconds, reason),
             Call::Unlock { lock } => self.unlock(lock),
-            Call::Locks => Answer::Locks { locks: self.locks().list() },
+            Call::Locks => Answer::Locks { locks: self.locks().list().to_vec() },
             Call::Mode => Answer::Mode(lock(&self.mode).in_force(Instant::now())),
             Call::SetMode { mode, confirm_within } => {
                 self.command_mode(mode, confirm_within.map(Duration::from_secs))
@@ -158,6 +182,9 @@ impl Daemon {
     }
 
     fn command_mode(&self, mode: Mode, within: Option<Duration>) -> Answer {
+        if within.is_some_and(|within| within > LONGEST_TRIAL) {
+            return Answer::Refused { why: "a mode can be on trial for 7 days at most".to_owned() };
+        }
         let before = self.mode();
         {
             let mut node = lock(&self.mode);
@@ -166,16 +193,16 @@ impl Daemon {
                 None => node.set(mode),
             }
         }
-        if let Err(error) = self.store() {
-            tracing::warn!("the mode will not outlive the agent: {error}");
-        }
-        self.apply_mode(before, "command");
-        Answer::Mode(lock(&self.mode).in_force(Instant::now()))
+        let not_stored = self.store().err().map(|error| format!("it will not outlive the agent: {error}"));
+        let problem = self.apply_mode(before, "command").or(not_stored);
+        Answer::Mode(ModeInForce { problem, ..lock(&self.mode).in_force(Instant::now()) })
     }
 
     /// Stores what outlives a reboot.
     pub(super) fn store(&self) -> io::Result<()> {
-        let mode = lock(&self.mode).to_store();
-        self.locks().store(&self.state_file, mode)
+        let file = lock(&self.state_file);
+        // Copied out before it is written: the disk may take its time, and logins need the locks meanwhile.
+        let (mode, locks) = (lock(&self.mode).to_store(), self.locks().list());
+        file.write(&Stored { mode, locks: locks.to_vec() })
     }
 }

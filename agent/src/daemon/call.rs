@@ -247,4 +247,7 @@ pub struct ModeInForce {
     /// In how many seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_left: Option<u64>,
+    /// What of the latest change did not come about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }

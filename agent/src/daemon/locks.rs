@@ -1,9 +1,9 @@
 //! Locks in force; they outlive the agent and the boot.
 
-use super::state::{StateFile, Stored};
 use crate::clock;
 use crate::session::SessionId;
 use pinning::{Address, Lock, LockSubject, LockTarget};
+use std::sync::Arc;
 
 /// Most locks at once.
 const MAX_LOCKS: usize = 10_000;
@@ -11,18 +11,17 @@ const MAX_LOCKS: usize = 10_000;
 /// The locks, in the order in which they were set.
 #[derive(Debug, Default)]
 pub(crate) struct Locks {
-    locks: Vec<Lock>,
+    locks: Arc<[Lock]>,
 }
 
 impl Locks {
     pub(super) fn new(locks: Vec<Lock>) -> Self {
-        Self { locks }
+        Self { locks: locks.into() }
     }
 
-    /// A copy of all that hold now.
-    pub(crate) fn list(&self) -> Vec<Lock> {
-        let now = clock::unix();
-        self.locks.iter().filter(|lock| lock.in_force(now)).cloned().collect()
+    /// All of them, shared; some may have run out since the latest sweep.
+    pub(crate) fn list(&self) -> Arc<[Lock]> {
+        Arc::clone(&self.locks)
     }
 
     /// Whether a login without a certificate is locked.
@@ -48,29 +47,25 @@ impl Locks {
             SessionId::random().map_err(|error| format!("no random number for its id: {error}"))?.to_string();
         let until = seconds.map(|seconds| created.saturating_add(seconds));
         let lock = Lock { id, target, until, reason: reason.unwrap_or_default(), created };
-        self.locks.push(lock.clone());
+        self.locks = self.locks.iter().cloned().chain([lock.clone()]).collect();
         Ok(lock)
     }
 
     /// Takes one away; false if there is none of that id.
     pub(super) fn remove(&mut self, id: &str) -> bool {
         let before = self.locks.len();
-        self.locks.retain(|lock| lock.id != id);
+        self.locks = self.locks.iter().filter(|lock| lock.id != id).cloned().collect();
         self.locks.len() < before
     }
 
     /// Takes those away that have run out.
     pub(super) fn remove_ended(&mut self) -> Vec<Lock> {
         let now = clock::unix();
-        self.locks.extract_if(.., |lock| !lock.in_force(now)).collect()
-    }
-
-    /// Everything that is stored, with these locks in it.
-    pub(super) fn store(
-        &self,
-        file: &StateFile,
-        mode: Option<super::mode::Commanded>,
-    ) -> std::io::Result<()> {
-        file.write(&Stored { locks: self.locks.clone(), mode })
+        let (in_force, ended): (Vec<Lock>, Vec<Lock>) =
+            self.locks.iter().cloned().partition(|lock| lock.in_force(now));
+        if !ended.is_empty() {
+            self.locks = in_force.into();
+        }
+        ended
     }
 }

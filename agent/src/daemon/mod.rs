@@ -22,13 +22,15 @@ use crate::clock;
 use crate::config::Config;
 use crate::datapath::{Datapath, Tables};
 use crate::login::{Denials, Queries};
-use crate::session::{Record, SessionId, Sessions, lock_matches};
+use crate::session::{SessionId, Sessions, lock_matches};
 use call::NotCovered;
 use locks::Locks;
 use mode::NodeMode;
 use penalties::Penalties;
 use pinning::Mode;
 use state::StateFile;
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
@@ -44,7 +46,7 @@ pub(crate) struct Daemon {
     reload_error: Mutex<Option<String>>,
     mode: Mutex<NodeMode>,
     locks: Mutex<Locks>,
-    state_file: StateFile,
+    state_file: Mutex<StateFile>,
     tables: Arc<Tables>,
     datapath: Mutex<Datapath>,
     not_covered: Mutex<Vec<NotCovered>>,
@@ -52,6 +54,8 @@ pub(crate) struct Daemon {
     pub(crate) penalties: Penalties,
     queries: Mutex<Queries>,
     strangers: Mutex<Strangers>,
+    /// Cookies of sessions' connections that the latest look did not find.
+    missing: Mutex<HashSet<u64>>,
     takeover: String,
     started_at: u64,
     /// Wakes the sweep before its time.
@@ -84,12 +88,20 @@ impl Daemon {
         lock(&self.queries)
     }
 
+    /// Whether a session, or a connection that is not the agent's to end, comes from a source.
+    pub(crate) fn has_guests_from(&self, source: IpAddr) -> bool {
+        self.sessions.any_from(source) || lock(&self.strangers).any_unmanaged_from(source)
+    }
+
     /// Cuts a session if a lock matches it; true if one does.
     pub(crate) fn cut_if_locked(&self, id: SessionId) -> bool {
         let (locks, now) = (self.locks().list(), clock::unix());
-        let locked =
-            |record: &Record| record.id == id && locks.iter().any(|lock| lock_matches(lock, record, now));
-        !self.sessions.cut_where(CutCause::Lock, locked).is_empty()
+        let locked = self.sessions.is(id, |record| locks.iter().any(|lock| lock_matches(lock, record, now)));
+        // Whoever set the lock may have cut the session already; locked it is all the same.
+        if locked {
+            self.sessions.cut(id, CutCause::Lock);
+        }
+        locked
     }
 }
 

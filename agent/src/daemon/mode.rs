@@ -106,6 +106,7 @@ impl NodeMode {
             configured: self.configured,
             goes_back_to: trial.map(|_| self.settled()),
             seconds_left: trial.map(|trial| trial.until.duration_since(now).as_secs()),
+            problem: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Bringing the kernel's tables, the hook's file and the audit trail in line with what is in force.
 
+use super::mode::NodeMode;
 use super::{Daemon, lock};
 use crate::audit::{Subject, What};
 use crate::clock;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// Loads the configuration anew: all of it, or nothing.
 pub(super) fn reload(daemon: &Arc<Daemon>) {
-    match config::load(&daemon.config_path)
+    match config::load_trusted(&daemon.config_path)
         .map_err(|error| error.to_string())
         .and_then(|new| daemon.adopt(new))
     {
@@ -37,27 +38,36 @@ impl Daemon {
         if let Some(fixed) = needs_restart(&old, &new) {
             return Err(format!("{fixed} cannot change while the agent runs; restart it"));
         }
+        // The tables first: they are what can be refused. The old ones are put back then.
+        if let Err(error) = self.write_tables(&new) {
+            let restored = self.write_tables(&old);
+            return Err(format!(
+                "{error}{}",
+                restored.err().map(|error| format!("; and: {error}")).unwrap_or_default()
+            ));
+        }
         let (before, hash, configured) = (self.mode(), new.hash.clone(), new.mode);
         self.audit.set_file(new.event_log.as_deref());
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         lock(&self.mode).reconfigure(configured);
-        self.write_tables().map_err(|error| error.to_string())?;
         self.apply_mode(before, "configuration");
+        if self.config().login_ports != old.login_ports {
+            // Whoever is connected to a port that was not looked at so far is not the agent's to end.
+            self.look_at_strangers(true);
+        }
         self.attach();
         Ok(hash)
     }
 
-    /// Writes what the configuration says into the kernel's tables.
-    pub(super) fn write_tables(&self) -> Result<(), Error> {
-        let config = self.config();
+    /// Writes what a configuration says into the kernel's tables.
+    pub(super) fn write_tables(&self, config: &Config) -> Result<(), Error> {
         let mut ports = Box::new(Ports::none());
         for &port in &config.login_ports {
             ports.set(Port::new(port), PortClass::TCP_LOGIN);
         }
         self.tables.set_ports(&ports)?;
         let never_drop: Vec<Network> = config.never_drop.iter().copied().map(network).collect();
-        self.tables.set_never_drop(&never_drop)?;
-        self.write_mode()
+        self.tables.set_never_drop(&never_drop)
     }
 
     /// A mode on trial goes on through the agent's restart: the kernel kept it.
@@ -73,20 +83,22 @@ impl Daemon {
         lock(&self.mode).try_out(trial, Duration::from_nanos(until - now), Instant::now());
     }
 
-    /// The mode may have changed: the kernel, the hook, the sessions and the audit trail follow.
-    pub(super) fn apply_mode(&self, before: Mode, by: &str) {
-        if let Err(error) = self.write_mode() {
+    /// The mode may have changed: the kernel, the hook, the sessions and the audit trail follow. What did not.
+    pub(super) fn apply_mode(&self, before: Mode, by: &str) -> Option<String> {
+        let problem = self.write_mode().unwrap_or_else(|error| {
             tracing::error!("the kernel keeps the old mode: {error}");
-        }
+            Some(format!("the kernel keeps the old mode: {error}"))
+        });
         let now = self.mode();
         if now != before {
             self.audit
                 .write(What::ModeChanged { from: before, to: now, by: by.to_owned() }, Subject::default());
         }
+        problem
     }
 
-    /// Writes the mode to wherever it is read.
-    fn write_mode(&self) -> Result<(), Error> {
+    /// Writes the mode to wherever it is read; what went wrong on the way to the hook, which has the mode without us.
+    fn write_mode(&self) -> Result<Option<String>, Error> {
         let (mode, settled, trial) = {
             let (node, now) = (lock(&self.mode), Instant::now());
             (node.at(now), node.settled(), node.trial_at(now).map(|trial| trial.until.duration_since(now)))
@@ -98,31 +110,42 @@ impl Daemon {
             None => Node::in_mode(kernel_mode(mode)),
         };
         self.tables.set_node(&node)?;
-        self.write_mode_files(mode, settled, until);
+        let problem = tell_hook(&self.config(), mode, settled, until);
         self.audit.set_mode(mode);
         self.sessions.set_mode(mode, self.config().on_cut);
-        Ok(())
+        Ok(problem)
     }
+}
 
-    /// The hook's files: of the boot that is, and, without what is on trial, of the next.
-    fn write_mode_files(&self, mode: Mode, settled: Mode, until: Option<u64>) {
-        let config = self.config();
-        let clusters = config.policy.clusters();
-        let file = ModeFile {
-            mode: hook_mode(mode),
-            until: until.map(|monotonic_ns| Until { monotonic_ns, mode: hook_mode(settled) }),
-            login_ports: config.login_ports.clone(),
-            login_names: clusters.is_empty()
-                || clusters.iter().any(|cluster| cluster.principals_file.is_none()),
-            principals_files: clusters.iter().filter_map(|cluster| cluster.principals_file.clone()).collect(),
-        };
-        let next_boot = ModeFile { mode: hook_mode(settled), until: None, ..file.clone() };
-        for (file, dir) in [(&file, &config.runtime_dir), (&next_boot, &config.state_dir)] {
-            if let Err(error) = file.write(dir) {
-                tracing::error!("{}: the hook is not told the mode: {error}", dir.display());
-            }
+/// Tells the hook the mode before the kernel's part is in place. A trial of before the agent's restart goes on: its file
+/// is right as it is.
+pub(super) fn tell_hook_at_start(config: &Config, mode: &NodeMode) {
+    let on_trial = ModeFile::read(&config.runtime_dir).ok().and_then(|file| file.until);
+    if !on_trial.is_some_and(|until| until.monotonic_ns > clock::monotonic()) {
+        let settled = mode.settled();
+        tell_hook(config, settled, settled, None);
+    }
+}
+
+/// Writes the hook's files: of the boot that is, and, without what is on trial, of the next. What could not be written.
+fn tell_hook(config: &Config, mode: Mode, settled: Mode, until: Option<u64>) -> Option<String> {
+    let file = ModeFile {
+        mode: hook_mode(mode),
+        until: until.map(|monotonic_ns| Until { monotonic_ns, mode: hook_mode(settled) }),
+        login_ports: config.login_ports.clone(),
+        login_names: config.login_names(),
+        principals_files: config.principals_files().map(str::to_owned).collect(),
+    };
+    let next_boot = ModeFile { mode: hook_mode(settled), until: None, ..file.clone() };
+    let mut problem = None;
+    for (file, dir) in [(&file, &config.runtime_dir), (&next_boot, &config.state_dir)] {
+        if let Err(error) = file.write(dir) {
+            let text = format!("{}: the hook is not told the mode: {error}", dir.display());
+            tracing::error!("{text}");
+            problem = Some(text);
         }
     }
+    problem
 }
 
 /// What a reload cannot change.

@@ -7,13 +7,15 @@ use cotter_hook::protocol::{HEADER_LEN, Header, Reply, Request};
 use rustix::process::Pid;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long one request may take, from connecting to the answer; the hook waits no longer.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
+/// How long a hook may take to say what it asks; it has it ready when it connects.
+const ASKING: Duration = Duration::from_millis(500);
 
 /// Which hook a socket serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,29 +50,64 @@ pub(super) async fn hooks(daemon: Arc<Daemon>, listener: UnixListener, hook: Hoo
                 continue;
             }
         };
-        let daemon = Arc::clone(&daemon);
-        tokio::spawn(async move {
-            let answered = tokio::time::timeout(TIME_LIMIT, answer(daemon, stream, hook)).await;
-            if let Err(error) = answered.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into())) {
-                tracing::debug!("a hook was not answered: {error}");
+        // Whoever is not sshd's child is sent away here, so that it never holds a slot.
+        let monitor = match monitor(&daemon, &stream) {
+            Ok(monitor) => monitor,
+            Err(error) => {
+                tokio::spawn(refuse(stream, error));
+                continue;
             }
-            drop(slot);
-        });
+        };
+        tokio::spawn(serve(Arc::clone(&daemon), stream, hook, monitor, slot));
     }
 }
 
-async fn answer(daemon: Arc<Daemon>, mut stream: UnixStream, hook: Hook) -> io::Result<()> {
-    let caller = stream.peer_cred()?.pid().and_then(Pid::from_raw);
-    let request = read(&mut stream).await?;
-    let reply = match request {
+async fn serve(
+    daemon: Arc<Daemon>,
+    stream: UnixStream,
+    hook: Hook,
+    monitor: Monitor,
+    slot: OwnedSemaphorePermit,
+) {
+    let answered = tokio::time::timeout(TIME_LIMIT, answer(daemon, stream, hook, monitor, slot)).await;
+    if let Err(error) = answered.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into())) {
+        tracing::debug!("a hook was not answered: {error}");
+    }
+}
+
+/// The slot is held until the work is done, also when the answer comes too late to be sent.
+async fn answer(
+    daemon: Arc<Daemon>,
+    mut stream: UnixStream,
+    hook: Hook,
+    monitor: Monitor,
+    slot: OwnedSemaphorePermit,
+) -> io::Result<()> {
+    let deadline = Instant::now() + TIME_LIMIT;
+    let reply = match tokio::time::timeout(ASKING, read(&mut stream)).await?? {
         Err(reply) => reply,
         Ok(request) => {
-            let decide = move || decide(&daemon, caller, request, hook);
+            let decide = move || {
+                let reply = decide(&daemon, &monitor, request, hook, deadline);
+                drop(slot);
+                reply
+            };
             tokio::task::spawn_blocking(decide).await.map_err(io::Error::other)?
         }
     };
+    send(&mut stream, &reply).await
+}
+
+async fn send(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
     let encoded = reply.encode().map_err(io::Error::other)?;
     stream.write_all(&encoded).await
+}
+
+async fn refuse(mut stream: UnixStream, error: String) {
+    let text = format!("only sshd's own child is answered: {error}");
+    tracing::debug!("{text}");
+    // The text fits into the socket's buffer; whoever does not take it goes without.
+    let _sent = tokio::time::timeout(ASKING, send(&mut stream, &Reply::Error { text })).await;
 }
 
 /// One request, or what to answer to what is none.
@@ -86,21 +123,19 @@ async fn read(stream: &mut UnixStream) -> io::Result<Result<Request, Reply>> {
     Ok(Request::decode(header, &body).map_err(|error| Reply::Error { text: error.to_string() }))
 }
 
-/// Only the child of a real sshd monitor is answered, whatever it says of itself.
-fn decide(daemon: &Daemon, caller: Option<Pid>, request: Request, hook: Hook) -> Reply {
-    let monitor = caller.ok_or_else(|| "the caller has no process id here".to_owned());
-    let paths = &daemon.config().sshd_paths;
-    let monitor =
-        monitor.and_then(|caller| Monitor::of_caller(caller, paths).map_err(|error| error.to_string()));
-    let monitor = match monitor {
-        Ok(monitor) => monitor,
-        Err(error) => return Reply::Error { text: format!("only sshd's own child is answered: {error}") },
-    };
+/// The sshd monitor whose child the caller is, whatever the caller says of itself.
+fn monitor(daemon: &Daemon, stream: &UnixStream) -> Result<Monitor, String> {
+    let caller = stream.peer_cred().map_err(|error| error.to_string())?;
+    let caller = caller.pid().and_then(Pid::from_raw).ok_or("the caller has no process id here")?;
+    Monitor::of_caller(caller, &daemon.config().sshd_paths).map_err(|error| error.to_string())
+}
+
+fn decide(daemon: &Daemon, monitor: &Monitor, request: Request, hook: Hook, deadline: Instant) -> Reply {
     match (hook, request) {
         (Hook::Principals, Request::Principals { user, certificate }) => {
-            login::principals(daemon, &monitor, &user, &certificate)
+            login::principals(daemon, monitor, &user, &certificate)
         }
-        (Hook::Pam, Request::Open(open)) => login::open(daemon, &monitor, &open),
+        (Hook::Pam, Request::Open(open)) => login::open(daemon, monitor, &open, deadline),
         (Hook::Pam, Request::Close(_)) => {
             daemon.sweep_soon.notify_one();
             Reply::Closed

@@ -42,7 +42,7 @@ pub enum StartError {
 /// # Errors
 /// It could not start; whatever an earlier agent put into the kernel stays in force.
 pub async fn run(config_path: &Path) -> Result<(), StartError> {
-    let config = config::load(config_path)?;
+    let config = config::load_trusted(config_path)?;
     make_dir(&config.state_dir, 0o755)?;
     make_dir(&config.runtime_dir, 0o755)?;
     let daemon = Arc::new(prepare(config, config_path)?);
@@ -61,6 +61,8 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
     let state_file = StateFile::in_dir(&config.state_dir);
     let stored = read_state(&state_file);
     let mode = NodeMode::new(config.mode, stored.mode);
+    // Before anything that may fail: whether logins pass without the agent must not depend on its coming up.
+    reload::tell_hook_at_start(&config, &mode);
     let audit = Arc::new(Audit::new(mode.at(Instant::now()), config.event_log.as_deref()));
     let settings = Settings {
         pin_dir: config.bpf_pin_dir.clone(),
@@ -75,7 +77,7 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         sessions,
         mode: Mutex::new(mode),
         locks: Mutex::new(Locks::new(stored.locks)),
-        state_file,
+        state_file: Mutex::new(state_file),
         penalties: Penalties::new(Arc::clone(&tables)),
         tables,
         datapath: Mutex::new(datapath),
@@ -83,6 +85,7 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         denials: Mutex::new(Denials::default()),
         queries: Mutex::new(Queries::default()),
         strangers: Mutex::new(Strangers::default()),
+        missing: Mutex::default(),
         takeover: sentence(&takeover),
         started_at: clock::unix(),
         sweep_soon: Notify::new(),
@@ -91,7 +94,8 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         reload_error: Mutex::new(None),
     };
     daemon.resume_trial();
-    daemon.write_tables()?;
+    daemon.write_tables(&daemon.config())?;
+    daemon.apply_mode(daemon.mode(), "start");
     daemon.attach();
     daemon.enforce_locks();
     daemon.look_at_strangers(true);
@@ -161,8 +165,8 @@ impl Daemon {
 
     /// Locks may have been set for sessions that were live when the agent died in between.
     fn enforce_locks(&self) {
-        for set in lock(&self.locks).list() {
-            self.sessions.cut_locked(&set);
+        for set in self.locks().list().iter() {
+            self.sessions.cut_locked(set);
         }
     }
 }

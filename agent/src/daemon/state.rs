@@ -32,15 +32,22 @@ impl StateFile {
         Self { path: dir.join("state.json") }
     }
 
-    /// Reads it; a missing file is an empty state.
+    /// Reads it; a missing file is an empty state. What in it another version wrote and this one does not know is left
+    /// out, with a line in the log.
     ///
     /// # Errors
-    /// It cannot be read or makes no sense; its path is named.
+    /// It cannot be read or makes no sense, and was put aside; its path is named.
     pub(crate) fn read(&self) -> io::Result<Stored> {
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display()));
         match fs::read(&self.path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| named(error.into())),
+            Ok(text) => parse(&text).map_err(|error| {
+                let aside = self.path.with_extension("damaged");
+                match fs::rename(&self.path, &aside) {
+                    Ok(()) => named(io::Error::other(format!("{error}; it is kept as {}", aside.display()))),
+                    Err(_kept) => named(error.into()),
+                }
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stored::default()),
             Err(error) => Err(named(error)),
         }
@@ -53,6 +60,26 @@ impl StateFile {
     pub(crate) fn write(&self, stored: &Stored) -> io::Result<()> {
         replace(&self.path, &serde_json::to_vec_pretty(stored)?, 0o600)
     }
+}
+
+/// Locks are read one by one, so that one that is not understood does not take the others with it.
+fn parse(text: &[u8]) -> serde_json::Result<Stored> {
+    #[derive(Deserialize)]
+    struct Lenient {
+        #[serde(default)]
+        locks: Vec<serde_json::Value>,
+        #[serde(default)]
+        mode: Option<serde_json::Value>,
+    }
+    let lenient: Lenient = serde_json::from_slice(text)?;
+    let locks = lenient.locks.into_iter().filter_map(understood).collect();
+    Ok(Stored { locks, mode: lenient.mode.and_then(understood) })
+}
+
+fn understood<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> Option<T> {
+    let read = T::deserialize(&value);
+    read.inspect_err(|error| tracing::error!("state.json: {value} is not understood and ignored: {error}"))
+        .ok()
 }
 
 /// Replaces a file as a whole, durably.
@@ -84,6 +111,15 @@ mod tests {
         assert_eq!(file.read().unwrap(), Stored::default());
         fs::write(dir.path().join("state.json"), "{").unwrap();
         assert!(file.read().unwrap_err().to_string().contains("state.json"));
+        assert!(dir.path().join("state.damaged").exists(), "it is kept for whoever wants to mend it");
+    }
+
+    #[test]
+    fn a_lock_that_is_not_understood_does_not_take_the_others_with_it() {
+        let text =
+            br#"{"locks": [{"id": "1", "target": {"moon": 7}}, {"id": "2", "target": {"login": "bob"}}]}"#;
+        let stored = parse(text).unwrap();
+        assert_eq!(stored.locks.iter().map(|lock| lock.id.as_str()).collect::<Vec<_>>(), ["2"]);
     }
 
     #[test]

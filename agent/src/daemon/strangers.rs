@@ -2,7 +2,9 @@
 
 use super::call::Unmanaged;
 use crate::connections::Connection;
+use crate::source::source;
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Beyond LoginGraceTime, so that sshd ends what it can end by itself.
@@ -18,6 +20,8 @@ pub(super) struct Strangers {
 struct Stranger {
     connection: Connection,
     since: Instant,
+    /// It was ended once; the kernel drops its packets.
+    ended: bool,
     /// Not the agent's to end: it was there before, or was let in while the agent could not record it.
     unmanaged: bool,
 }
@@ -42,10 +46,23 @@ impl Strangers {
         for &connection in &look.without_session {
             let unmanaged = look.lenient || look.marked.contains(&connection.cookie);
             let stranger = self.seen.entry(connection.cookie);
-            stranger.or_insert(Stranger { connection, since: now, unmanaged }).unmanaged |= unmanaged;
+            stranger.or_insert(Stranger { connection, since: now, ended: false, unmanaged }).unmanaged |=
+                unmanaged;
         }
-        let overdue = |it: &&Stranger| !it.unmanaged && now.duration_since(it.since) >= look.grace + MARGIN;
-        self.seen.values().filter(overdue).map(|stranger| stranger.connection).collect()
+        let due = self
+            .seen
+            .values_mut()
+            .filter(|it| !it.unmanaged && !it.ended && now.duration_since(it.since) >= look.grace + MARGIN);
+        due.map(|stranger| {
+            stranger.ended = true;
+            stranger.connection
+        })
+        .collect()
+    }
+
+    /// Whether one of those that are not the agent's to end comes from a source.
+    pub(super) fn any_unmanaged_from(&self, from: IpAddr) -> bool {
+        self.seen.values().any(|stranger| stranger.unmanaged && source(stranger.connection.peer.ip()) == from)
     }
 
     /// Those that are not the agent's to end.

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// Between two sweeps; longer where a sweep takes long, so that it never takes more than a twentieth of a core.
 const SWEEP: Duration = Duration::from_secs(1);
+/// The least time between two sweeps.
+const SOON: Duration = Duration::from_millis(100);
 /// Between two looks at connections without a session.
 const STRANGERS: Duration = Duration::from_secs(5);
 /// Between two reports of what was dropped.
@@ -40,11 +42,12 @@ pub(super) async fn sweeps(daemon: Arc<Daemon>) {
             report = Instant::now();
         }
         start::notify(&[sd_notify::NotifyState::Watchdog]);
-        let pause = SWEEP.max(began.elapsed() * 20);
-        // A session's end wakes us early, but its socket is still closing then.
+        let took = began.elapsed();
+        tokio::time::sleep(SOON.max(took * 20)).await;
+        // A session's end wakes us early.
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = daemon.sweep_soon.notified() => tokio::time::sleep(Duration::from_millis(50)).await,
+            () = tokio::time::sleep(SWEEP.saturating_sub(SOON)) => {}
+            () = daemon.sweep_soon.notified() => {}
         }
     }
 }
@@ -111,16 +114,16 @@ impl Daemon {
     /// enforced, connections are taken as they are.
     pub(super) fn look_at_strangers(&self, at_start: bool) {
         let config = self.config();
+        // Marks and sessions first, connections after: what comes in between is then looked at next time.
+        let marked: HashSet<u64> =
+            unmanaged::list(&config.runtime_dir).unwrap_or_default().into_iter().collect();
         let of_sessions = self.sessions.connections();
         let all = match connections::list(&config.login_ports) {
             Ok(all) => all,
             Err(error) => return tracing::warn!("connections to login ports cannot be listed: {error}"),
         };
         let here: HashSet<u64> = all.iter().map(|connection| connection.cookie).collect();
-        let gone: Vec<_> = of_sessions.into_iter().filter(|it| !here.contains(&it.cookie)).collect();
-        self.sessions.forget(&gone);
-        let marked: HashSet<u64> =
-            unmanaged::list(&config.runtime_dir).unwrap_or_default().into_iter().collect();
+        self.forget_gone(of_sessions, &here);
         for gone in marked.iter().filter(|cookie| !here.contains(cookie)) {
             // A mark that stays behind is a few bytes in memory until the next boot.
             let _removed = unmanaged::remove(&config.runtime_dir, *gone);
@@ -140,6 +143,19 @@ impl Daemon {
         for connection in overdue {
             self.end_stranger(connection);
         }
+    }
+
+    /// Forgets flows whose sockets were missing twice in a row: one list is not taken at one moment. A connection to a
+    /// port that is no longer a login port is not listed, which says nothing.
+    fn forget_gone(&self, of_sessions: Vec<connections::Connection>, here: &HashSet<u64>) {
+        let ports = &self.config().login_ports;
+        let absent =
+            |it: &connections::Connection| ports.contains(&it.local.port()) && !here.contains(&it.cookie);
+        let missing: Vec<_> = of_sessions.into_iter().filter(absent).collect();
+        let cookies = missing.iter().map(|it| it.cookie).collect();
+        let before = std::mem::replace(&mut *lock(&self.missing), cookies);
+        let gone: Vec<_> = missing.into_iter().filter(|it| before.contains(&it.cookie)).collect();
+        self.sessions.forget(&gone);
     }
 
     /// In the kernel first, then the socket.

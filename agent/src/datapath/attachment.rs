@@ -114,6 +114,10 @@ impl Datapath {
             present.attachment.interface.clone_from(&interface.name);
             return Ok(present.attachment.clone());
         }
+        if ways.contains(&Method::Xdp) || ways.contains(&Method::XdpGeneric) {
+            // A device runs XDP either in the driver or in the stack, so the one must end before the other begins.
+            self.end_other_xdp(interface.index)?;
+        }
         let mut tried = Vec::new();
         for method in ways {
             match self.attach_by(interface, method) {
@@ -152,6 +156,14 @@ impl Datapath {
             }
         }
         Ok(lost)
+    }
+
+    fn end_other_xdp(&mut self, index: u32) -> Result<(), Error> {
+        let method = self.attached.get(&index).map(|present| present.attachment.method);
+        match method {
+            Some(Method::Xdp | Method::XdpGeneric) => self.detach(index),
+            Some(Method::Tcx | Method::Clsact) | None => Ok(()),
+        }
     }
 
     /// Replaces what was attached before, if anything, by what is attached now.

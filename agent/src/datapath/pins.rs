@@ -41,12 +41,11 @@ impl Pins {
             )
             .map_err(|error| refuse(format!("cannot mount bpffs at {BPFFS}: {error}")))?;
         }
-        let mut directory = DirBuilder::new();
-        directory.mode(0o700).recursive(true);
-        directory.create(parent).map_err(Error::file(parent))?;
-        if !is_bpffs(parent) {
-            return Err(refuse(format!("not on bpffs; mount one: mount -t bpf bpf {}", parent.display())));
+        let there = parent.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(parent);
+        if !is_bpffs(there) {
+            return Err(refuse(format!("not on bpffs; mount one: mount -t bpf bpf {}", there.display())));
         }
+        DirBuilder::new().mode(0o700).recursive(true).create(parent).map_err(Error::file(parent))?;
         let parent = parent.canonicalize().map_err(Error::file(parent))?;
         check_parents(&parent).map_err(refuse)?;
         match DirBuilder::new().mode(0o700).create(path) {

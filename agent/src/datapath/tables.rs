@@ -157,20 +157,13 @@ impl Tables {
         // From the first step on the tracepoint removes both; if it came in between, the second came too late.
         let closed = self.sockets.get(&cookie)?.is_none();
         if inserted.is_err() || closed {
-            self.forget_flow(key, cookie)?;
+            self.remove_flow(key, cookie)?;
         }
         inserted.and(if closed { Err(Error::SocketClosed) } else { Ok(()) })
     }
 
-    /// Removes a connection whose socket is known to be gone.
-    pub fn remove_flow(&self, key: &FlowKey) -> Result<(), Error> {
-        match self.flows.get(key)? {
-            Some(flow) => self.forget_flow(key, flow.cookie()),
-            None => Ok(()),
-        }
-    }
-
-    fn forget_flow(&self, key: &FlowKey, cookie: SocketCookie) -> Result<(), Error> {
+    /// Removes a connection whose socket, by its cookie, is known to be gone; one that another socket has taken over stays.
+    pub fn remove_flow(&self, key: &FlowKey, cookie: SocketCookie) -> Result<(), Error> {
         if self.flows.get(key)?.is_some_and(|flow| flow.cookie() == cookie) {
             self.flows.remove(key)?;
         }

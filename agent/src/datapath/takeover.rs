@@ -164,7 +164,8 @@ impl Datapath {
     fn adopt(&mut self, earlier: &BTreeSet<u32>) -> Result<(), Error> {
         let interfaces = interfaces::list().map_err(Error::Interfaces)?;
         let others = self.pins.others()?;
-        for directory in others.iter().chain([&self.directory()]) {
+        // Ours first: links of the others move there.
+        for directory in [&self.directory()].into_iter().chain(&others) {
             self.adopt_links(directory, &interfaces)?;
         }
         self.adopt_filters(earlier, &interfaces)?;
@@ -177,7 +178,8 @@ impl Datapath {
             let Some((program, index)) = name.to_str().and_then(parse_link_name) else { continue };
             let path = entry.path();
             let interface = interfaces.iter().find(|interface| interface.index == index);
-            let adopted = interface.map(|interface| self.adopt_link(program, interface, &path));
+            let free = interface.filter(|interface| !self.attached.contains_key(&interface.index));
+            let adopted = free.map(|interface| self.adopt_link(program, interface, &path));
             match adopted {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {

@@ -1,8 +1,9 @@
 //! Counts denied logins by source, so that one that keeps trying is kept out for a while.
 
 use crate::config::Penalties;
+use crate::source::source;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Instant;
 
 /// Most sources that are counted; while the table is full, new ones are not.
@@ -18,14 +19,6 @@ pub(crate) struct Denials {
 struct Count {
     began: Instant,
     denials: u32,
-}
-
-/// What is counted and penalised as one source: an IPv4 address, or the /64 of an IPv6 address.
-pub(crate) fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) & !u128::from(u64::MAX))),
-        v4 @ IpAddr::V4(_) => v4,
-    }
 }
 
 impl Denials {

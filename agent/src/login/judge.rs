@@ -7,14 +7,22 @@ use pinning::{Judgement, Login, Mode, Observed};
 
 /// The judgement, by the rules, roles, locks and clock of this moment.
 pub(super) fn judge(daemon: &Daemon, certificate: &str, login: &str, observed: &Observed) -> Judgement {
+    // Copied out first: nothing that a stranger can trigger is done while others wait for the locks.
+    let locks = daemon.locks().list();
     daemon.config().policy.judge(&Login {
         certificate,
         login,
         observed: Some(observed.clone()),
         now: clock::unix(),
-        locks: &daemon.locks().list(),
-        principals_file: &super::principals_file::read,
+        locks: &locks,
+        principals_file: &principals_file,
     })
+}
+
+/// A cluster's principals file for a login, as text.
+pub(crate) fn principals_file(template: &str, login: &str) -> Result<String, String> {
+    let content = cotter_hook::principals_file::read(template, login).map_err(|error| error.to_string())?;
+    String::from_utf8(content).map_err(|error| format!("{template}: {error}"))
 }
 
 /// The mode for this login: the node's, or that of the person's roles if it is weaker; of several roles that name one,

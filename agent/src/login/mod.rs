@@ -5,10 +5,10 @@ mod denials;
 mod judge;
 mod open;
 mod principals;
-pub(crate) mod principals_file;
 mod queries;
 
 pub(crate) use denials::Denials;
+pub(crate) use judge::principals_file;
 pub(crate) use open::open;
 pub(crate) use principals::principals;
 pub(crate) use queries::Queries;

@@ -11,7 +11,9 @@ use crate::session::{OpenError, Opening};
 use cotter_hook::connection::Connection;
 use cotter_hook::monitor::Monitor;
 use cotter_hook::protocol::{Open, Reply};
+use cotter_hook::unmanaged;
 use pinning::{Judgement, LoginReason, Mode, Observed, OnNewAddress, Verdict};
+use std::time::Instant;
 
 /// What is known of the login when it is decided.
 struct Decision {
@@ -23,27 +25,51 @@ struct Decision {
 }
 
 /// Decides, and puts the session into the kernel's maps if it may be.
-pub(crate) fn open(daemon: &Daemon, monitor: &Monitor, request: &Open) -> Reply {
-    let connection = match monitor.connection(&daemon.config().login_ports) {
-        Ok(connection) => connection,
-        Err(error) => return Reply::Error { text: format!("no connection to pin: {error}") },
-    };
+///
+/// What is decided after `deadline` comes too late: the hook has given up, and nothing may be recorded.
+pub(crate) fn open(daemon: &Daemon, monitor: &Monitor, request: &Open, deadline: Instant) -> Reply {
     let node = daemon.mode();
+    let connection = match connection(daemon, monitor, request) {
+        Ok(connection) => connection,
+        Err(text) => return Reply::Error { text },
+    };
     if node == Mode::Off {
-        return Reply::Allow { message: None };
+        return unrecorded(daemon, &connection);
     }
     let monitor = monitor.process.pid.as_raw_nonzero().get().unsigned_abs();
     let decision = decide(daemon, monitor, request, &connection);
+    if Instant::now() >= deadline {
+        return Reply::Error { text: "decided too late".to_owned() };
+    }
     let mode = node.min(decision.opening.mode);
     match (decision.reason, mode) {
-        _ if request.break_glass => keep(daemon, decision.opening, LoginReason::Allowed),
+        _ if request.break_glass => keep(daemon, decision.opening, LoginReason::Allowed, &connection),
         (LoginReason::Allowed, _) => allow(daemon, decision, mode, &connection),
         (reason, Mode::Enforce) => deny(daemon, reason, &decision, &connection),
         (reason, Mode::Audit | Mode::Off) => {
             daemon.audit.deny(reason, Step::Session, true, decision.opening.subject.clone());
-            keep(daemon, decision.opening, reason)
+            keep(daemon, decision.opening, reason, &connection)
         }
     }
+}
+
+/// The connection that the login came in by, as the kernel tells it and the hook agrees.
+fn connection(daemon: &Daemon, monitor: &Monitor, request: &Open) -> Result<Connection, String> {
+    let found = monitor.connection(&daemon.config().login_ports);
+    let found = found.map_err(|error| format!("no connection to pin: {error}")).and_then(|connection| {
+        let agreed = request.cookie.is_none_or(|cookie| cookie == connection.cookie);
+        if agreed {
+            Ok(connection)
+        } else {
+            Err("the hook sees another connection than the agent".to_owned())
+        }
+    });
+    found.inspect_err(|error| {
+        tracing::warn!("session of {:?}: {error}", request.user);
+        let subject = Subject { login: Some(request.user.clone()), ..Subject::default() };
+        let overruled = daemon.mode() != Mode::Enforce;
+        daemon.audit.deny(LoginReason::ObservedAddressUnknown, Step::Session, overruled, subject);
+    })
 }
 
 /// Judges every way in which the user proved who they are; the first that is wrong counts.
@@ -64,9 +90,10 @@ fn decide(daemon: &Daemon, monitor: u32, request: &Open, connection: &Connection
     let bare_key = methods.iter().any(|method| matches!(method, Method::Key(_)));
     let without = judged.is_empty() || bare_key;
     let other_denied = without && daemon.config().other_logins == OtherLogins::Deny;
+    let ends_at = judged.iter().filter_map(|judgement| judgement.terms.as_ref()?.ends_at).min();
     match judged.into_iter().reduce(worse) {
         Some(judgement) if denied(&judgement).is_some() || !other_denied => {
-            of_certificate(daemon, judgement, request, connection, monitor)
+            of_certificate(daemon, judgement, ends_at, request, connection, monitor)
         }
         _ => {
             let opening = other_opening(request, &observed, connection, monitor);
@@ -96,6 +123,7 @@ fn worse(first: Judgement, second: Judgement) -> Judgement {
 fn of_certificate(
     daemon: &Daemon,
     judgement: Judgement,
+    ends_at: Option<u64>,
     request: &Open,
     connection: &Connection,
     monitor: u32,
@@ -104,7 +132,7 @@ fn of_certificate(
     let opening = Opening {
         subject: subject(&judgement, &request.user),
         pins: judgement.pinned.clone(),
-        ends_at: terms.and_then(|terms| terms.ends_at),
+        ends_at,
         on_new_address: terms.map_or(OnNewAddress::Keep, |terms| terms.on_new_address),
         mode: role_mode(daemon, &judgement),
         break_glass: request.break_glass,
@@ -152,18 +180,27 @@ fn allow(daemon: &Daemon, decision: Decision, mode: Mode, connection: &Connectio
         Err(reason) if mode == Mode::Enforce => denial(daemon, reason, subject, "", connection),
         Err(reason) => {
             daemon.audit.deny(reason, Step::Session, true, subject);
-            Reply::Allow { message: None }
+            unrecorded(daemon, connection)
         }
     }
 }
 
 /// Lets it in whatever was found, and records it if that is possible.
-fn keep(daemon: &Daemon, opening: Opening, reason: LoginReason) -> Reply {
+fn keep(daemon: &Daemon, opening: Opening, reason: LoginReason, connection: &Connection) -> Reply {
     let (subject, break_glass) = (opening.subject.clone(), opening.break_glass);
-    if let Err(error) = insert(daemon, opening) {
-        tracing::warn!("a login of {:?} is let in but not recorded: {error}", subject.login);
-    }
+    let recorded = insert(daemon, opening);
     daemon.audit.write(What::LoginAllowed { reason, break_glass }, subject);
+    match recorded {
+        Ok(()) => Reply::Allow { message: None },
+        Err(_said) => unrecorded(daemon, connection),
+    }
+}
+
+/// Lets it in without a session, and leaves word that the connection is not to be ended for that.
+fn unrecorded(daemon: &Daemon, connection: &Connection) -> Reply {
+    if let Err(error) = unmanaged::mark(&daemon.config().runtime_dir, connection.cookie) {
+        tracing::warn!("{}: an unrecorded login may be ended later: {error}", connection.peer);
+    }
     Reply::Allow { message: None }
 }
 
@@ -193,7 +230,10 @@ fn denial(
     connection: &Connection,
 ) -> Reply {
     daemon.audit.deny(reason, Step::Session, false, subject);
-    penalise(daemon, connection);
+    // A full table or a connection that is gone is not its source's fault.
+    if !matches!(reason, LoginReason::TableFull | LoginReason::ObservedAddressUnknown) {
+        penalise(daemon, connection);
+    }
     let separator = if detail.is_empty() { "" } else { ". " };
     Reply::Deny { message: format!("cotter: {reason}: {detail}{separator}{}", reason.explain()) }
 }

@@ -1,9 +1,9 @@
 //! AuthorizedPrincipalsCommand: runs before the key is proven, at a stranger's wish; writes nothing.
 
 use super::judge::{judge, mode_for, subject};
-use super::principals_file;
-use crate::audit::{Step, What, of_source};
+use crate::audit::{Step, Subject, What, of_source};
 use crate::daemon::Daemon;
+use crate::source::source;
 use cotter_hook::connection::Connection;
 use cotter_hook::monitor::Monitor;
 use cotter_hook::protocol::Reply;
@@ -35,11 +35,16 @@ fn decide(
     certificate: &str,
     node: Mode,
 ) -> Result<String, Mode> {
+    let overruled = node != Mode::Enforce;
+    let of_login = || Subject { login: Some(login.to_owned()), ..Subject::default() };
     let connection = monitor.connection(&daemon.config().login_ports).map_err(|error| {
         tracing::warn!("login of {login:?}: {error}");
+        daemon.audit.deny(LoginReason::ObservedAddressUnknown, Step::Principals, overruled, of_login());
         node
     })?;
     if !daemon.queries().admit(connection.cookie, Instant::now()) || certificate.len() > MAX_CERTIFICATE {
+        let subject = Subject { observed: Some(connection.peer.ip().to_string()), ..of_login() };
+        daemon.audit.deny(LoginReason::MalformedCertificate, Step::Principals, overruled, subject);
         return Err(node);
     }
     let judgement = judge(daemon, certificate, login, &Observed::direct(connection.peer.ip()));
@@ -74,7 +79,7 @@ fn deny(
 pub(super) fn penalise(daemon: &Daemon, connection: &Connection) {
     let (config, address) = (daemon.config(), connection.peer.ip());
     let earned = daemon.denials().count(address, config.penalties, Instant::now());
-    if !earned || address.is_loopback() || daemon.sessions.any_from(address) {
+    if !earned || address.is_loopback() || daemon.has_guests_from(source(address)) {
         return;
     }
     let lasting = config.penalties.lasting;
@@ -88,15 +93,6 @@ pub(super) fn penalise(daemon: &Daemon, connection: &Connection) {
 /// What plain sshd would go by: the login name, or the lines of the file that a cluster names instead.
 fn plain(daemon: &Daemon, login: &str) -> Vec<String> {
     let config = daemon.config();
-    let mut lines = Vec::new();
-    let mut by_name = config.policy.clusters().is_empty();
-    for cluster in config.policy.clusters() {
-        match &cluster.principals_file {
-            None => by_name = true,
-            Some(template) => lines.extend(
-                principals_file::read(template, login).iter().flat_map(|it| it.lines().map(str::to_owned)),
-            ),
-        }
-    }
-    by_name.then(|| login.to_owned()).into_iter().chain(lines).collect()
+    let lines = cotter_hook::principals_file::plain(config.login_names(), config.principals_files(), login);
+    String::from_utf8_lossy(&lines).lines().map(str::to_owned).collect()
 }

@@ -22,20 +22,22 @@ impl Cgroups {
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "cgroup2 is not mounted"))
     }
 
-    /// The cgroup of an sshd monitor, if the session has one of its own: one in which the monitor's parent, the
-    /// listening sshd, is not.
+    /// The cgroup of an sshd monitor, if the session has one of its own: a scope, as logind makes them. A service is
+    /// sshd's own, and a cut must not end that.
     #[must_use]
     pub fn of_session(&self, monitor: u32) -> Option<String> {
-        let cgroup = cgroup_of(monitor)?;
-        let parent = parent_of(monitor)?;
-        (cgroup != "/" && Some(&cgroup) != cgroup_of(parent).as_ref()).then_some(cgroup)
+        let text = fs::read_to_string(format!("/proc/{monitor}/cgroup")).ok()?;
+        let cgroup = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+        cgroup.ends_with(".scope").then(|| cgroup.to_owned())
     }
 
     /// Whether any process is left in a cgroup or below it. A cgroup that is gone has none.
     #[must_use]
     pub fn is_populated(&self, cgroup: &str) -> bool {
-        let events = fs::read_to_string(self.path(cgroup).join("cgroup.events"));
-        events.is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+        match fs::read_to_string(self.path(cgroup).join("cgroup.events")) {
+            Ok(events) => events.lines().any(|line| line == "populated 1"),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 
     /// Kills every process in a cgroup and below it (`cgroup.kill`, kernel 5.14).
@@ -57,16 +59,6 @@ fn cgroup2_mount_point(line: &str) -> Option<PathBuf> {
     let mut fields = mount.split(' ');
     let (root, point) = (fields.nth(3)?, fields.next()?);
     (file_system.starts_with("cgroup2 ") && root == "/").then(|| Path::new(point).to_owned())
-}
-
-fn cgroup_of(pid: u32) -> Option<String> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
-}
-
-fn parent_of(pid: u32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -5,42 +5,19 @@ use crate::audit::{CutCause, What};
 use crate::clock;
 use crate::config::OnCut;
 use crate::connections::Connection;
+use crate::datapath::Tables;
 use agent_ebpf::SessionState;
 use cotter_hook::connection::destroy_flow;
 use pinning::{Lock, LockSubject, Mode};
+
+/// How often ending a cut session's socket and processes is tried; its packets are dropped in any case.
+const TRIES: u32 = 5;
 
 impl Sessions {
     /// Cuts one session; none of that id is `None`, else the number of sockets that were closed. In audit mode the
     /// kernel counts what it would drop and the sockets stay, unless an administrator cut this very session.
     pub fn cut(&self, id: SessionId, cause: CutCause) -> Option<usize> {
-        let mut state = self.state();
-        let State { tables, live, mode, on_cut, .. } = &mut *state;
-        let session = live.get_mut(&id)?;
-        session.kernel = session.kernel.with_state(SessionState::Cut);
-        session.cut = Some(cause);
-        if let Err(error) = tables.update_session(id.into(), &session.kernel) {
-            tracing::error!("session {id}: its packets could not be stopped: {error}");
-        }
-        let sockets = self.end(session, *mode, *on_cut);
-        let subject = session.record.subject.clone();
-        drop(state);
-        self.audit.write(What::SessionCut { session: id.to_string(), cause, sockets }, subject);
-        Some(sockets)
-    }
-
-    /// Ends a cut session's socket and, if configured, its processes; the number of sockets ended.
-    fn end(&self, live: &Live, mode: Mode, on_cut: OnCut) -> usize {
-        let enforced = mode.min(live.record.mode) == Mode::Enforce || live.cut == Some(CutCause::Command);
-        if !enforced {
-            return 0;
-        }
-        let sockets = live.connection.iter().filter(|connection| destroy(connection)).count();
-        if let (OnCut::Kill, Some(cgroups), Some(cgroup)) = (on_cut, &self.cgroups, &live.record.cgroup)
-            && let Err(error) = cgroups.kill(cgroup)
-        {
-            tracing::warn!("session {}: its processes go on: {error}", live.record.id);
-        }
-        sockets
+        self.cut_all(&[id], cause).pop().map(|(_, sockets)| sockets)
     }
 
     /// Cuts every session that is not cut yet and matches.
@@ -50,7 +27,47 @@ impl Sessions {
             let uncut = state.live.values().filter(|live| live.cut.is_none() && matches(&live.record));
             uncut.map(|live| live.record.id).collect()
         };
-        found.into_iter().filter(|id| self.cut(*id, cause).is_some()).collect()
+        self.cut_all(&found, cause).into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// The packets of all of them are stopped before the first socket is touched.
+    fn cut_all(&self, ids: &[SessionId], cause: CutCause) -> Vec<(SessionId, usize)> {
+        let mut state = self.state();
+        let State { tables, live, mode, on_cut, .. } = &mut *state;
+        for id in ids {
+            if let Some(session) = live.get_mut(id) {
+                stop_packets(tables, session, cause);
+            }
+        }
+        let mut cut = Vec::new();
+        for id in ids {
+            if let Some(session) = live.get_mut(id) {
+                cut.push((*id, self.end(session, *mode, *on_cut), session.record.subject.clone()));
+            }
+        }
+        drop(state);
+        cut.into_iter()
+            .map(|(id, sockets, subject)| {
+                self.audit.write(What::SessionCut { session: id.to_string(), cause, sockets }, subject);
+                (id, sockets)
+            })
+            .collect()
+    }
+
+    /// Ends a cut session's socket and, if configured, its processes; the number of sockets ended.
+    fn end(&self, live: &mut Live, mode: Mode, on_cut: OnCut) -> usize {
+        let enforced = mode.min(live.record.mode) == Mode::Enforce || live.cut == Some(CutCause::Command);
+        if !enforced || live.ending >= TRIES {
+            return 0;
+        }
+        live.ending += 1;
+        let sockets = live.connection.iter().filter(|connection| destroy(connection)).count();
+        if let (OnCut::Kill, Some(cgroups), Some(cgroup)) = (on_cut, &self.cgroups, &live.record.cgroup)
+            && let Err(error) = cgroups.kill(cgroup)
+        {
+            tracing::warn!("session {}: its processes go on: {error}", live.record.id);
+        }
+        sockets
     }
 
     /// Cuts every session that a lock matches.
@@ -77,14 +94,24 @@ impl Sessions {
     pub fn set_mode(&self, mode: Mode, on_cut: OnCut) {
         let mut state = self.state();
         (state.mode, state.on_cut) = (mode, on_cut);
-        self.end_what_is_cut(&state);
+        self.end_what_is_cut(&mut state);
     }
 
     /// Ends sockets of cut sessions that are still there.
-    pub(super) fn end_what_is_cut(&self, state: &State) {
-        for live in state.live.values().filter(|live| live.cut.is_some()) {
-            self.end(live, state.mode, state.on_cut);
+    pub(super) fn end_what_is_cut(&self, state: &mut State) {
+        let State { live, mode, on_cut, .. } = state;
+        for session in live.values_mut().filter(|session| session.cut.is_some()) {
+            self.end(session, *mode, *on_cut);
         }
+    }
+}
+
+fn stop_packets(tables: &Tables, session: &mut Live, cause: CutCause) {
+    session.kernel = session.kernel.with_state(SessionState::Cut);
+    session.cut = Some(cause);
+    let id = session.record.id;
+    if let Err(error) = tables.update_session(id.into(), &session.kernel) {
+        tracing::error!("session {id}: its packets could not be stopped: {error}");
     }
 }
 

@@ -2,10 +2,12 @@
 
 use super::{Cgroups, Live, SessionId, Sessions, State, snapshot};
 use crate::audit::What;
-use crate::clock::Offset;
+use crate::clock::{self, Offset};
 use crate::connections::Connection;
 use crate::datapath::Tables;
-use agent_ebpf::{FlowKey, SessionState};
+use agent_ebpf::{FlowKey, Reason, SessionState};
+use std::collections::HashSet;
+use std::sync::Arc;
 
 /// What becomes of one session in a sweep.
 struct Ended {
@@ -19,10 +21,11 @@ impl Sessions {
     pub fn sweep(&self) {
         self.follow_the_clock();
         self.cut_expired();
+        let closed = self.closed();
         let ended = {
             let mut state = self.state();
-            let ended = take_ended(&mut state, self.cgroups.as_ref());
-            self.end_what_is_cut(&state);
+            let ended = take_ended(&mut state, &closed, self.cgroups.as_ref());
+            self.end_what_is_cut(&mut state);
             ended
         };
         for Ended { live, dropped } in ended {
@@ -31,12 +34,24 @@ impl Sessions {
         }
     }
 
+    /// Connections of sessions whose sockets have closed. The tables are read without keeping logins waiting.
+    fn closed(&self) -> HashSet<u64> {
+        let tables = Arc::clone(&self.state().tables);
+        let connections = self.connections();
+        connections
+            .into_iter()
+            .filter(|connection| !is_open(&tables, connection))
+            .map(|it| it.cookie)
+            .collect()
+    }
+
     /// Removes the flows of connections whose sockets are known to be gone though nobody saw them close, because the
     /// programs were not loaded at that moment.
     pub fn forget(&self, gone: &[Connection]) {
         let state = self.state();
         for connection in gone {
-            if let Err(error) = state.tables.remove_flow(&FlowKey::tcp(connection.peer, connection.local)) {
+            let key = FlowKey::tcp(connection.peer, connection.local);
+            if let Err(error) = state.tables.remove_flow(&key, connection.cookie) {
                 tracing::error!("{}: its closed connection stays in the tables: {error}", connection.peer);
             }
         }
@@ -66,13 +81,18 @@ impl Sessions {
                 let drops = tables.drops(session.record.id.into()).ok().flatten().unwrap_or_default();
                 let all = drops.dropped() + drops.overruled();
                 if all > session.reported {
-                    reports.push((session.record.clone(), all - session.reported, drops.dropped() == 0));
+                    reports.push((
+                        session.record.clone(),
+                        session.reason(),
+                        all - session.reported,
+                        drops.dropped() == 0,
+                    ));
                     session.reported = all;
                 }
             }
         }
-        for (record, count, overruled) in reports {
-            let reason = if overruled { "audit" } else { "dropped" }.to_owned();
+        for (record, reason, count, overruled) in reports {
+            let reason = reason.name().to_owned();
             let session = Some(record.id.to_string());
             self.audit.write(What::PacketsDropped { session, reason, count, overruled }, record.subject);
         }
@@ -103,15 +123,16 @@ impl State {
 }
 
 /// Takes the sessions that are over out of the kernel's maps.
-fn take_ended(state: &mut State, cgroups: Option<&Cgroups>) -> Vec<Ended> {
-    let State { tables, live, .. } = state;
+fn take_ended(state: &mut State, closed: &HashSet<u64>, cgroups: Option<&Cgroups>) -> Vec<Ended> {
+    let State { tables, live, by_cookie, .. } = state;
     for session in live.values_mut() {
-        session.connection = session.connection.filter(|connection| is_open(tables, connection));
+        if let Some(gone) = session.connection.take_if(|connection| closed.contains(&connection.cookie)) {
+            by_cookie.remove(&gone.cookie);
+        }
     }
-    let over: Vec<SessionId> =
-        live.values().filter(|session| is_over(session, cgroups)).map(|it| it.record.id).collect();
+    let over = live.values().filter(|session| is_over(session, cgroups)).map(|it| it.record.id);
     let mut ended = Vec::new();
-    for id in over {
+    for id in over.collect::<Vec<_>>() {
         let dropped = snapshot::dropped(tables, id);
         if let Err(error) = tables.remove_session(id.into()) {
             tracing::error!("session {id} is over but stays in the tables: {error}");
@@ -134,14 +155,23 @@ fn is_open(tables: &Tables, connection: &Connection) -> bool {
 
 /// Its connection is closed, and its cgroup, if it had one of its own, is empty.
 fn is_over(session: &Live, cgroups: Option<&Cgroups>) -> bool {
-    let left = match (cgroups, &session.record.cgroup) {
+    let populated = || match (cgroups, &session.record.cgroup) {
         (Some(cgroups), Some(cgroup)) => cgroups.is_populated(cgroup),
-        _ => false,
+        (None, _) | (_, None) => false,
     };
-    session.connection.is_none() && !left
+    session.connection.is_none() && !populated()
 }
 
 impl Live {
+    /// Why its packets are dropped, if they are.
+    fn reason(&self) -> Reason {
+        match self.kernel.state() {
+            SessionState::Cut => Reason::SessionCut,
+            SessionState::Live if self.kernel.is_over(clock::monotonic) => Reason::SessionExpired,
+            SessionState::Live => Reason::AddressMismatch,
+        }
+    }
+
     /// `live` or `cut`, for listings.
     pub(super) fn state(&self) -> &'static str {
         match self.kernel.state() {

@@ -19,9 +19,11 @@ use crate::config::OnCut;
 use crate::connections::Connection;
 use crate::daemon::call::SessionStatus;
 use crate::datapath::{Error, Tables};
+use crate::source::source;
 use agent_ebpf::Session;
 use pinning::Mode;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// All sessions of the node. The kernel's maps hold the truth; this is what the agent remembers of them.
@@ -34,6 +36,8 @@ pub struct Sessions {
 struct State {
     tables: Arc<Tables>,
     live: HashMap<SessionId, Live>,
+    /// Whose session a connection is, by its cookie.
+    by_cookie: HashMap<u64, SessionId>,
     clock: Offset,
     /// The node's mode in force.
     mode: Mode,
@@ -50,6 +54,8 @@ struct Live {
     connection: Option<Connection>,
     /// Why it was cut, if it was.
     cut: Option<CutCause>,
+    /// How often ending its socket and processes was tried since it was cut.
+    ending: u32,
     /// Packets dropped that were reported already.
     reported: u64,
 }
@@ -65,7 +71,10 @@ impl Sessions {
             tracing::warn!("sessions end with their connection, whatever processes they leave: {error}");
         }
         let live = snapshot::live(&tables)?;
-        let mut state = State { tables, live, clock: Offset::now(), mode: Mode::Audit, on_cut: OnCut::Keep };
+        let cookies = live.values().filter_map(|live| Some((live.connection?.cookie, live.record.id)));
+        let by_cookie = cookies.collect();
+        let mut state =
+            State { tables, live, by_cookie, clock: Offset::now(), mode: Mode::Audit, on_cut: OnCut::Keep };
         state.write_deadlines();
         Ok(Self { state: Mutex::new(state), audit, cgroups: cgroups.ok() })
     }
@@ -82,15 +91,16 @@ impl Sessions {
         self.len() == 0
     }
 
-    /// Whether one of them has a connection from this address.
+    /// Whether one of them has a connection from this source.
     #[must_use]
-    pub fn any_from(&self, address: std::net::IpAddr) -> bool {
+    pub fn any_from(&self, from: IpAddr) -> bool {
         let state = self.state();
-        state
-            .live
-            .values()
-            .filter_map(|live| live.connection)
-            .any(|connection| connection.peer.ip() == address)
+        state.live.values().filter_map(|live| live.connection).any(|it| source(it.peer.ip()) == from)
+    }
+
+    /// Whether there is a session of this id of which something holds.
+    pub fn is(&self, id: SessionId, holds: impl FnOnce(&Record) -> bool) -> bool {
+        self.state().live.get(&id).is_some_and(|live| holds(&live.record))
     }
 
     /// All of them as they are listed, the oldest first.

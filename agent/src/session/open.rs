@@ -74,14 +74,21 @@ impl Sessions {
         let connection = opening.connection;
         {
             let mut state = self.state();
-            if state.live.values().any(|live| live.connection == Some(connection)) {
+            if state.by_cookie.contains_key(&connection.cookie) {
                 return Err(OpenError::Connection);
             }
             let kernel = kernel_session(&opening, state.clock.deadline(opening.ends_at));
             insert(&state, &record, &kernel, connection)?;
-            let live =
-                Live { record: record.clone(), kernel, connection: Some(connection), cut: None, reported: 0 };
+            let live = Live {
+                record: record.clone(),
+                kernel,
+                connection: Some(connection),
+                cut: None,
+                ending: 0,
+                reported: 0,
+            };
             state.live.insert(id, live);
+            state.by_cookie.insert(connection.cookie, id);
         }
         self.audit.write(What::SessionOpened { session: id.to_string() }, record.subject.clone());
         self.cut_elsewhere(&record);

@@ -51,7 +51,7 @@ pub(super) fn live(tables: &Tables) -> Result<HashMap<SessionId, Live>, Error> {
         let details = tables.details(id)?.and_then(|details| Record::decode(&details));
         let record = details.unwrap_or_else(|| nameless(id.into(), connection));
         let cut = (kernel.state() == SessionState::Cut).then_some(CutCause::Lock);
-        Ok((id.into(), Live { record, kernel, connection, cut, reported: 0 }))
+        Ok((id.into(), Live { record, kernel, connection, cut, ending: 0, reported: 0 }))
     };
     tables.sessions()?.into_iter().map(restore).collect()
 }

@@ -73,6 +73,14 @@ fn the_text_may_be_a_line_or_the_bare_blob() {
 }
 
 #[test]
+fn the_text_is_at_most_128_kib_long() {
+    let line = sound().text();
+    let of_len = |len: usize| format!("{line} {}", "x".repeat(len - line.len() - 1));
+    assert!(Certificate::parse(&of_len(131_072)).is_ok());
+    assert_eq!(reason(Certificate::parse(&of_len(131_073))), LoginReason::MalformedCertificate);
+}
+
+#[test]
 fn nothing_and_a_plain_key_are_no_certificate() {
     for text in ["", " \n", &Authority::seeded(1).public_line()] {
         assert_eq!(reason(Certificate::parse(text)), LoginReason::NoCertificate, "{text:?}");

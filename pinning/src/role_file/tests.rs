@@ -246,6 +246,21 @@ fn what_is_no_role_is_an_error() {
 }
 
 #[test]
+fn names_are_lines_of_at_most_256_bytes() {
+    let named = |name: &str| {
+        Role::parse_all(&format!("kind: role\nversion: v7\nmetadata:\n  name: \"{name}\"\n"))
+            .map(|roles| roles.len())
+    };
+    assert_eq!(named(&"n".repeat(256)), Ok(1));
+    for name in [&"n".repeat(257), "a\\nb"] {
+        assert_eq!(
+            named(name).unwrap_err().to_string(),
+            "4:9: metadata.name must be a line of 1 to 256 bytes"
+        );
+    }
+}
+
+#[test]
 fn all_known_versions_load() {
     for version in ["v3", "v4", "v5", "v6", "v7", "v8"] {
         assert_eq!(
@@ -275,6 +290,7 @@ fn anchors_and_merge_keys_are_followed() {
 
 #[test]
 fn size_depth_and_aliases_are_bounded() {
+    assert_eq!(Role::parse_all(&" ".repeat(MAX_ROLE_FILE)), Ok(Vec::new()));
     assert_eq!(error(&" ".repeat(MAX_ROLE_FILE + 1)), "0:0: longer than 1048576 bytes");
     assert!(Role::parse_all(&format!("a: {}{}", "[".repeat(40), "]".repeat(40))).is_err());
     assert!(Role::parse_all(&format!("a: {}", "[".repeat(100_000))).is_err());

@@ -2,18 +2,19 @@
 #![expect(unsafe_code, reason = "packet access goes through raw pointers that the verifier checks")]
 
 use core::ffi::c_void;
-use core::mem::MaybeUninit;
 
 use agent_ebpf::{Frame, SocketCookie};
 use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
+use aya_ebpf::helpers::generated::{
+    bpf_get_socket_cookie, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+};
 use aya_ebpf::programs::{BtfTracePointContext, TcContext, XdpContext};
 
 /// No header that is read begins behind this offset; the verifier wants a bound below 64 KiB.
 const FARTHEST: usize = 0x7fff;
 
 /// A context that holds a packet.
-pub trait Context: EbpfContext {
+pub(crate) trait Context: EbpfContext {
     /// Where the part of the packet that lies in one piece begins.
     fn start(&self) -> usize;
     /// Where it ends.
@@ -88,13 +89,13 @@ impl Context for TcContext {
 }
 
 /// A packet as a frame to parse.
-pub struct ContextFrame<'c, C> {
+pub(crate) struct ContextFrame<'c, C> {
     context: &'c C,
 }
 
 impl<'c, C: Context> ContextFrame<'c, C> {
     #[inline(always)]
-    pub fn new(context: &'c C) -> Self {
+    pub(crate) fn new(context: &'c C) -> Self {
         Self { context }
     }
 }
@@ -127,15 +128,17 @@ impl<C: Context> Frame for ContextFrame<'_, C> {
     #[inline(always)]
     fn forget(&self, offset: u16) -> u16 {
         // The verifier remembers what is stored as a whole, but not what comes together from single bytes.
-        let mut word = MaybeUninit::<u16>::uninit();
+        #[repr(C, align(2))]
+        struct Word([u8; 2]);
+
         let [first, second] = offset.to_ne_bytes();
-        let bytes = word.as_mut_ptr().cast::<u8>();
-        // SAFETY: writes within the word.
-        unsafe { bytes.write_volatile(first) };
+        let mut word = Word([0; 2]);
+        // SAFETY: a byte of our own.
+        unsafe { (&raw mut word.0[0]).write_volatile(first) };
         // SAFETY: as above.
-        unsafe { bytes.add(1).write_volatile(second) };
-        // SAFETY: both bytes are written.
-        let offset = unsafe { word.as_ptr().read_volatile() };
+        unsafe { (&raw mut word.0[1]).write_volatile(second) };
+        // SAFETY: two bytes of our own, aligned like the word that they are read as.
+        let offset = unsafe { (&raw const word).cast::<u16>().read_volatile() };
         // No offset is as large; the verifier likes a mask better than a comparison.
         offset & FARTHEST as u16
     }
@@ -156,7 +159,7 @@ fn copy<C: Context>(context: &C, at: u32, length: u32) -> u64 {
 
 /// The cookie of the socket that a tracepoint's first argument points to.
 #[inline(always)]
-pub fn socket_cookie(context: &BtfTracePointContext) -> SocketCookie {
+pub(crate) fn socket_cookie(context: &BtfTracePointContext) -> SocketCookie {
     let socket: *mut c_void = context.arg(0);
     // SAFETY: the tracepoint hands over a live socket, which the verifier knows by its type.
     unsafe { bpf_get_socket_cookie(socket) }

@@ -1,6 +1,12 @@
 //! The kernel programs: XDP and TC judge packets, a tracepoint removes the flows of closed sockets.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
-#![expect(unsafe_code, reason = "the hook macros export symbols; packet and map access have their own files")]
+#![cfg_attr(
+    target_arch = "bpf",
+    allow(
+        unsafe_code,
+        reason = "hooks and licence are exported symbols; packet and map access have their own files"
+    )
+)]
 
 mod frame;
 mod maps;
@@ -22,7 +28,7 @@ const TCP_CLOSE: i32 = 7;
 
 /// Ethernet devices whose driver runs XDP; `frags` lets it load on devices with jumbo frames.
 #[xdp(frags)]
-pub fn cotter_xdp(context: XdpContext) -> u32 {
+pub(crate) fn cotter_xdp(context: XdpContext) -> u32 {
     match judge(&context, Layer::Ethernet) {
         Action::Pass => XDP_PASS,
         Action::Drop => XDP_DROP,
@@ -31,7 +37,7 @@ pub fn cotter_xdp(context: XdpContext) -> u32 {
 
 /// Ethernet devices by TC.
 #[classifier]
-pub fn cotter_tc(context: TcContext) -> i32 {
+pub(crate) fn cotter_tc(context: TcContext) -> i32 {
     match judge(&context, Layer::Ethernet) {
         Action::Pass => TC_NEXT,
         Action::Drop => TC_SHOT,
@@ -40,7 +46,7 @@ pub fn cotter_tc(context: TcContext) -> i32 {
 
 /// Devices whose packets begin with the IP header: WireGuard, tun.
 #[classifier]
-pub fn cotter_tc_l3(context: TcContext) -> i32 {
+pub(crate) fn cotter_tc_l3(context: TcContext) -> i32 {
     match judge(&context, Layer::Ip) {
         Action::Pass => TC_NEXT,
         Action::Drop => TC_SHOT,
@@ -49,7 +55,7 @@ pub fn cotter_tc_l3(context: TcContext) -> i32 {
 
 /// A TCP socket changed its state: its flow goes when it closes, and only then.
 #[btf_tracepoint(function = "inet_sock_set_state")]
-pub fn cotter_close(context: BtfTracePointContext) -> i32 {
+pub(crate) fn cotter_close(context: BtfTracePointContext) -> i32 {
     if context.arg::<i32>(2) == TCP_CLOSE {
         Maps.forget_socket(frame::socket_cookie(&context));
     }

@@ -56,7 +56,7 @@ struct AlignedKey {
 }
 
 /// The maps of this node.
-pub struct Maps;
+pub(crate) struct Maps;
 
 impl Tables for Maps {
     #[inline(always)]
@@ -109,7 +109,7 @@ impl Tables for Maps {
 impl Maps {
     /// Adds a packet to the counters of its reason and of the reason that was overruled.
     #[inline(always)]
-    pub fn count(&self, verdict: &Verdict) {
+    pub(crate) fn count(&self, verdict: &Verdict) {
         increment(verdict.reason.counter());
         if let Some(reason) = verdict.overruled {
             increment(reason.overruled_counter());
@@ -121,7 +121,12 @@ impl Maps {
     /// A session's first always gets its event; of the others as many as the budget allows.
     // A function of its own, because the stack of one is too small for all.
     #[inline(never)]
-    pub fn report<C: Context, F: Frame>(&self, context: &C, packet: &Packet<'_, F>, verdict: &Verdict) {
+    pub(crate) fn report<C: Context, F: Frame>(
+        &self,
+        context: &C,
+        packet: &Packet<'_, F>,
+        verdict: &Verdict,
+    ) {
         let now = self.now();
         let first = Self::remember(verdict, now);
         debug!(
@@ -142,7 +147,7 @@ impl Maps {
 
     /// Removes the flow of a socket that has closed. A flow that another socket has taken over stays.
     #[inline(always)]
-    pub fn forget_socket(&self, cookie: SocketCookie) {
+    pub(crate) fn forget_socket(&self, cookie: SocketCookie) {
         // SAFETY: the key is copied before anything is removed.
         let Some(key) = (unsafe { SOCKETS.get(cookie) }).copied() else { return };
         if self.flow(&key).is_some_and(|flow| flow.cookie() == cookie) {

@@ -1,0 +1,62 @@
+//! A node in plain collections: the verdict's tables without a kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use agent_ebpf::{
+    Address, Flow, FlowKey, NEVER, Nanoseconds, Network, Node, Penalty, Port, PortClass, Session, SessionId,
+    Tables,
+};
+
+/// All that the verdict asks for.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub now: Nanoseconds,
+    pub node: Node,
+    pub ports: BTreeMap<u16, PortClass>,
+    pub local: BTreeSet<Address>,
+    pub flows: BTreeMap<FlowKey, Flow>,
+    pub sessions: BTreeMap<SessionId, Session>,
+    pub penalties: BTreeMap<Address, Penalty>,
+    pub never_drop: Vec<Network>,
+}
+
+impl Tables for World {
+    fn now(&self) -> Nanoseconds {
+        assert_ne!(self.now, NEVER, "a clock shows a time");
+        self.now
+    }
+
+    fn node(&self) -> Option<&Node> {
+        Some(&self.node)
+    }
+
+    fn port_class(&self, port: Port) -> PortClass {
+        self.ports.get(&port.number()).copied().unwrap_or_default()
+    }
+
+    fn flow(&self, key: &FlowKey) -> Option<&Flow> {
+        self.flows.get(key)
+    }
+
+    fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(&id)
+    }
+
+    fn is_local(&self, address: Address) -> bool {
+        self.local.contains(&address)
+    }
+
+    fn penalty(&self, neighbourhood: Address) -> Option<&Penalty> {
+        self.penalties.get(&neighbourhood)
+    }
+
+    fn is_never_dropped(&self, address: Address) -> bool {
+        self.never_drop.iter().any(|network| network.contains(address))
+    }
+}
+
+/// An address of a test.
+pub fn address(text: &str) -> Address {
+    Address::from(text.parse::<IpAddr>().unwrap())
+}

@@ -1,0 +1,126 @@
+//! From a lock to the first packet that is dropped, in a session that sends all the time.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use agent_ebpf::{SessionId, SessionState};
+use anyhow::{Context, Result, ensure};
+use cotter_agent::datapath::Tables;
+use lab::{Place, Session, eventually};
+use serde_json::Value;
+
+use crate::logins::milliseconds;
+use crate::node::Node;
+
+const AGENT: &str = "cotter-agent";
+const PINS: &str = "/sys/fs/bpf/cotter";
+const USER: &str = "example.com/alice";
+
+/// What a packet carries, and how long the client waits before the next.
+const TEXT: &str = "The quick brown fox jumps over the lazy dog.";
+const PAUSE: Duration = Duration::from_micros(100);
+
+/// Milliseconds from the start of `cotter-agent lock`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lock {
+    /// Until the session is cut in the kernel's map: the first packet after this is dropped.
+    pub(crate) in_force: f64,
+    /// Until a packet of the session was counted as dropped, if one came before the node had closed its socket.
+    pub(crate) drop: Option<f64>,
+    /// Until the node had closed its socket: no packet comes through after this.
+    pub(crate) socket: f64,
+    /// Until the client had ended.
+    pub(crate) client: f64,
+}
+
+/// Looks at the maps of the agent's node.
+pub(crate) struct LockBench {
+    tables: Tables,
+}
+
+impl LockBench {
+    /// Opens the maps.
+    pub(crate) fn set_up(node: &Node) -> Result<Self> {
+        let tables = node.lab.node().enter(|| Tables::open(PINS.as_ref()))??;
+        Ok(Self { tables })
+    }
+
+    /// Locks alice out of a session of hers, and takes the lock away again.
+    pub(crate) fn round(&self, node: &Node) -> Result<Lock> {
+        let agent = node.agent().context("a node without an agent")?;
+        let session = node.login().stay()?;
+        let id = self.only_session()?;
+        let (lock, answer) = std::thread::scope(|scope| -> Result<_> {
+            let client = scope.spawn(|| send_until_cut(session));
+            let watch = scope.spawn(|| self.watch(id));
+            let (start, answer) = lock_out(node.lab.node())?;
+            let since = |moment: Instant| milliseconds(moment.duration_since(start));
+            let seen = watch.join().map_err(|_panic| anyhow::anyhow!("the watch failed"))??;
+            let client = client.join().map_err(|_panic| anyhow::anyhow!("the client failed"))??;
+            let lock = Lock {
+                in_force: since(seen.cut),
+                drop: seen.dropped.map(since),
+                socket: since(seen.closed),
+                client: since(client),
+            };
+            Ok((lock, answer))
+        })?;
+        agent.told(&["unlock", answer["lock"]["id"].as_str().context("a lock without an id")?])?;
+        node.settle()?;
+        eventually("the session is gone", || Ok(self.tables.sessions()?.is_empty().then_some(())))?;
+        Ok(lock)
+    }
+
+    fn only_session(&self) -> Result<SessionId> {
+        let sessions = self.tables.sessions()?;
+        ensure!(sessions.len() == 1, "{} sessions instead of one", sessions.len());
+        sessions.first().map(|(id, _)| *id).context("no session")
+    }
+
+    /// Looks at the session over and over until its connection is gone.
+    fn watch(&self, id: SessionId) -> Result<Seen> {
+        let flows = self.tables.flows()?;
+        let (key, _) = flows.iter().find(|(_, flow)| flow.session() == id).context("no flow")?;
+        let (mut cut, mut dropped) = (None, None);
+        loop {
+            let is_cut = self.tables.session(id)?.is_none_or(|session| session.state() == SessionState::Cut);
+            if cut.is_none() && is_cut {
+                cut = Some(Instant::now());
+            }
+            let drops = self.tables.drops(id)?;
+            if dropped.is_none() && drops.is_some_and(|drops| drops.dropped() > 0) {
+                dropped = Some(Instant::now());
+            }
+            if self.tables.flow(key)?.is_none() {
+                let closed = Instant::now();
+                return Ok(Seen { cut: cut.unwrap_or(closed), dropped, closed });
+            }
+            // Long enough to leave the processor to those who are measured.
+            std::thread::sleep(Duration::from_micros(20));
+        }
+    }
+}
+
+/// When something was first seen.
+struct Seen {
+    cut: Instant,
+    dropped: Option<Instant>,
+    closed: Instant,
+}
+
+/// Runs `cotter-agent lock`; when it was started, and what it said.
+fn lock_out(node: &Place) -> Result<(Instant, Value)> {
+    let mut command = Place::command(AGENT);
+    command.args(["lock", "--user", USER, "--json"]).stdin(Stdio::null());
+    let (start, output) = node.enter(|| (Instant::now(), command.output()))?;
+    let output = output?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "cotter-agent lock: {}: {complaint}", output.status);
+    Ok((start, serde_json::from_slice(&output.stdout)?))
+}
+
+/// Sends and hears, until the client has ended.
+fn send_until_cut(mut session: Session) -> Result<Instant> {
+    while session.send(TEXT)? && session.hear(PAUSE)?.is_none_or(|heard| !heard.is_empty()) {}
+    Ok(Instant::now())
+}

@@ -1,0 +1,72 @@
+//! What Cotter costs, measured against its goals: packets through the kernel programs, logins, the time that a lock
+//! takes.
+
+/// Everything that is measured, round by round.
+mod round;
+/// What is measured in a round, under which names, and the goals that are made of it.
+mod row;
+
+/// Packets through the kernel programs.
+mod packets;
+/// A hundred thousand sessions in the kernel's maps.
+mod crowd;
+/// XDP programs run on a packet over and over.
+mod program;
+/// xdp-filter, to compare with.
+mod xdp_filter;
+
+/// Logins with and without the agent.
+mod logins;
+/// From a lock to the first packet that is dropped.
+mod locks;
+/// A node with one user, with or without the agent.
+mod node;
+
+/// The median of many figures, and how they spread.
+mod figures;
+/// What is shown and written.
+mod report;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// Measures what Cotter costs.
+#[derive(Parser)]
+struct Options {
+    /// The object with the kernel programs to compare with
+    #[arg(long)]
+    baseline: PathBuf,
+    /// How often everything is measured
+    #[arg(long, default_value_t = 40)]
+    rounds: usize,
+    /// Write every single figure to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Fail if a goal is missed
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    match measure(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all is well: every goal met, or nobody asked.
+fn measure(options: &Options) -> Result<bool> {
+    let rounds = round::run(&options.baseline, options.rounds)?;
+    report::show(&rounds);
+    if let Some(file) = &options.json {
+        report::write(file, &rounds)?;
+    }
+    Ok(!options.check || row::GOALS.iter().all(|goal| goal.is_met(&rounds)))
+}

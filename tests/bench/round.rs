@@ -1,0 +1,73 @@
+//! Everything that is measured, round by round.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::locks::LockBench;
+use crate::logins;
+use crate::node::Node;
+use crate::packets::PacketBench;
+use crate::row::Round;
+
+/// How often an output that is no terminal, such as a CI log, hears of the progress.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Measures everything so many times, taking turns: what disturbs the machine for a while disturbs all alike.
+pub(crate) fn run(baseline: &Path, rounds: usize) -> Result<Vec<Round>> {
+    println!("bench: fills the kernel's maps with 100,000 sessions, sets up two nodes");
+    let packets = PacketBench::set_up(baseline).context("packets")?;
+    let script = Node::with_script().context("node with a script")?;
+    let agent = Node::with_agent().context("node with the agent")?;
+    let locks = LockBench::set_up(&agent)?;
+    // What is read for the first time takes longer: one round does not count.
+    let mut measured = Vec::new();
+    let mut progress = Progress::begin(rounds);
+    for round in 0..=rounds {
+        progress.show(round);
+        let figures = Round {
+            packets: packets.round(round).context("packets")?,
+            logins: logins::round(round, &script, &agent).context("logins")?,
+            lock: locks.round(&agent).context("locks")?,
+        };
+        if round > 0 {
+            measured.push(figures);
+        }
+    }
+    progress.end();
+    Ok(measured)
+}
+
+struct Progress {
+    rounds: usize,
+    start: Instant,
+    shown: Option<Instant>,
+    terminal: bool,
+}
+
+impl Progress {
+    fn begin(rounds: usize) -> Self {
+        Self { rounds, start: Instant::now(), shown: None, terminal: std::io::stdout().is_terminal() }
+    }
+
+    fn show(&mut self, round: usize) {
+        let line = format!("bench: round {round} of {}, {} s", self.rounds, self.start.elapsed().as_secs());
+        if self.terminal {
+            print!("\r\x1b[K{line}");
+            // A terminal that is gone is no reason to stop.
+            let _ = std::io::stdout().flush();
+        } else if self.shown.is_none_or(|shown| shown.elapsed() >= LOG_EVERY) {
+            println!("{line}");
+            self.shown = Some(Instant::now());
+        }
+    }
+
+    fn end(&self) {
+        if self.terminal {
+            print!("\r\x1b[K");
+        }
+        println!("bench: {} rounds in {} s", self.rounds, self.start.elapsed().as_secs());
+    }
+}

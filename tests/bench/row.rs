@@ -1,0 +1,128 @@
+//! What is measured in a round, under which names, and the goals that are made of it.
+
+use crate::figures::Figures;
+use crate::locks::Lock;
+use crate::logins::Logins;
+use crate::packets::Packets;
+
+/// Everything that was measured in one round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Round {
+    /// Nanoseconds a packet.
+    pub(crate) packets: Packets,
+    /// Milliseconds a login.
+    pub(crate) logins: Logins,
+    /// Milliseconds from a lock on.
+    pub(crate) lock: Lock,
+}
+
+/// One figure of each round.
+pub(crate) struct Row {
+    /// Its name in the raw figures; it ends with the unit.
+    pub(crate) name: &'static str,
+    /// What it is.
+    pub(crate) what: &'static str,
+    of: fn(&Round) -> Option<f64>,
+}
+
+/// All figures of a round.
+pub(crate) const ROWS: [Row; 12] = [
+    Row::new("bare_pass_ns", "XDP program that passes at once", |round| Some(round.packets.bare_pass)),
+    Row::new("parse_plainly_ns", "parses Ethernet, IPv4, TCP; passes", |round| {
+        Some(round.packets.parse_plainly)
+    }),
+    Row::new("parse_fully_ns", "parses all that Cotter parses; passes", |round| {
+        Some(round.packets.parse_fully)
+    }),
+    Row::new("unprotected_ns", "Cotter: to an unprotected port", |round| Some(round.packets.unprotected)),
+    Row::new("xdp_filter_ns", "xdp-filter: passes", |round| Some(round.packets.xdp_filter)),
+    Row::new("pinned_ns", "Cotter: of a pinned flow, one of 100,000", |round| Some(round.packets.pinned)),
+    Row::new("login_script_ms", "ssh … true, principal by a shell script", |round| {
+        Some(round.logins.script)
+    }),
+    Row::new("login_agent_ms", "ssh … true, with the agent", |round| Some(round.logins.agent)),
+    Row::new("lock_in_force_ms", "`cotter-agent lock` to the session cut in the map", |round| {
+        Some(round.lock.in_force)
+    }),
+    Row::new("lock_drop_ms", "… to its first packet counted as dropped", |round| round.lock.drop),
+    Row::new("lock_socket_ms", "… to the end of its socket on the node", |round| Some(round.lock.socket)),
+    Row::new("lock_client_ms", "… to the end of its client", |round| Some(round.lock.client)),
+];
+
+impl Row {
+    const fn new(name: &'static str, what: &'static str, of: fn(&Round) -> Option<f64>) -> Self {
+        Self { name, what, of }
+    }
+
+    /// The unit that stands in its name.
+    pub(crate) fn unit(&self) -> &'static str {
+        self.name.rsplit('_').next().unwrap_or_default()
+    }
+
+    /// Its figure in one round, if there was one.
+    pub(crate) fn figure(&self, round: &Round) -> Option<f64> {
+        (self.of)(round)
+    }
+
+    /// Its figures in all rounds.
+    pub(crate) fn figures(&self, rounds: &[Round]) -> Figures {
+        rounds.iter().filter_map(self.of).collect()
+    }
+}
+
+/// What the median of a figure must not exceed.
+pub(crate) struct Goal {
+    /// Its name in the raw figures.
+    pub(crate) name: &'static str,
+    /// What it is.
+    pub(crate) what: &'static str,
+    /// The bound.
+    pub(crate) limit: f64,
+    /// The unit of both.
+    pub(crate) unit: &'static str,
+    of: fn(&Round) -> f64,
+}
+
+/// All goals.
+pub(crate) const GOALS: [Goal; 4] = [
+    Goal {
+        name: "unprotected_to_parse",
+        what: "packet to an unprotected port / parsing the same headers",
+        limit: 1.4,
+        unit: "x",
+        of: |round| round.packets.unprotected / round.packets.parse_fully,
+    },
+    Goal {
+        name: "pinned_to_xdp_filter",
+        what: "packet of a pinned flow / xdp-filter passing a packet",
+        limit: 3.0,
+        unit: "x",
+        of: |round| round.packets.pinned / round.packets.xdp_filter,
+    },
+    Goal {
+        name: "login_added",
+        what: "login with the agent - login with a script",
+        limit: 5.0,
+        unit: "ms",
+        of: |round| round.logins.agent - round.logins.script,
+    },
+    Goal {
+        name: "lock_to_drop",
+        what: "lock to the first dropped packet, or to the socket's end if none came before it",
+        limit: 5.0,
+        unit: "ms",
+        of: |round| round.lock.drop.unwrap_or(round.lock.socket),
+    },
+];
+
+impl Goal {
+    /// Its figures, one a round: what is compared was measured one right after the other.
+    pub(crate) fn figures(&self, rounds: &[Round]) -> Figures {
+        rounds.iter().map(self.of).collect()
+    }
+
+    /// Whether the median keeps to the limit.
+    pub(crate) fn is_met(&self, rounds: &[Round]) -> bool {
+        self.figures(rounds).median() <= self.limit
+    }
+}

@@ -1,0 +1,217 @@
+//! The kernel program and the pure function say the same of the same packets.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use agent_ebpf::{
+    Address, Flow, FlowKey, Layer, Mode, NEVER, Network, Node, Packet, Penalty, Port, PortClass, Ports, Reason,
+    Session, SessionId, SessionState, verdict,
+};
+use cotter_agent::datapath::{Datapath, Judge, KernelLog, Settings, Tables, now};
+use lab::frames::{Dice, odd};
+
+use crate::world::World;
+
+const PACKETS: usize = 120_000;
+const OF_EACH_REASON: u64 = 1_000;
+const PACKETS_PER_NODE: usize = 20_000;
+
+/// The reasons that packets can have so far: nothing is gated yet.
+const REASONS: [Reason; 14] = [
+    Reason::NotIp,
+    Reason::NotProtected,
+    Reason::NotLocal,
+    Reason::Fragment,
+    Reason::Pinned,
+    Reason::LoginAttempt,
+    Reason::NeverDrop,
+    Reason::Audit,
+    Reason::AddressMismatch,
+    Reason::SessionExpired,
+    Reason::SessionCut,
+    Reason::Penalty,
+    Reason::MptcpJoin,
+    Reason::Malformed,
+];
+
+#[test]
+fn the_kernel_program_and_the_pure_function_agree_on_every_packet() {
+    in_a_private_namespace(|| {
+        let pins = Path::new("/sys/fs/bpf/verdict");
+        let settings = Settings { pin_dir: pins.into(), max_sessions: 64, kernel_log: KernelLog::Off };
+        let (datapath, _fresh) = Datapath::open(&settings).unwrap();
+        let tables = datapath.tables().unwrap();
+        let mut judge = Judge::open(pins).unwrap();
+        let mut world = node();
+        load(&world, &tables);
+        let before = tables.counters().unwrap();
+
+        let mut dice = Dice::new(1);
+        let mut histogram = BTreeMap::new();
+        for number in 0..PACKETS {
+            if number % PACKETS_PER_NODE == 0 {
+                world.node = *dice.one_of(&nodes(world.now));
+                tables.set_node(&world.node).unwrap();
+            }
+            let (source, destination) = ends(&mut dice);
+            let frame = odd(&mut dice, source, destination);
+            let expected = verdict(&Packet::parse(&frame[..], Layer::Ethernet), &world);
+            let judged = judge.judge(&frame, Layer::Ethernet).unwrap();
+            assert_eq!(
+                (judged.reason, judged.overruled),
+                (expected.reason, expected.overruled),
+                "packet {number} in {:?}: {frame:02x?}",
+                world.node
+            );
+            *histogram.entry(judged.reason).or_insert(0) += 1;
+        }
+
+        println!("{PACKETS} packets, the same verdict on each:");
+        for reason in REASONS {
+            println!("{:>18} {}", reason.name(), histogram.get(&reason).unwrap_or(&0));
+        }
+        for reason in REASONS {
+            let packets = histogram.get(&reason).copied().unwrap_or(0u64);
+            assert!(packets >= OF_EACH_REASON, "{}: only {packets}", reason.name());
+        }
+        assert_eq!(tables.counters().unwrap(), before, "judging leaves no trace in the live counters");
+    });
+}
+
+/// The states of a node that packets are judged in, each about as often as the others.
+fn nodes(now: u64) -> [Node; 6] {
+    [
+        Node::in_mode(Mode::Enforce),
+        Node::in_mode(Mode::Enforce),
+        Node::until(Mode::Audit, now, Mode::Enforce),
+        Node::until(Mode::Enforce, NEVER - 1, Mode::Off),
+        Node::in_mode(Mode::Audit),
+        Node::until(Mode::Enforce, now, Mode::Audit),
+    ]
+}
+
+const NODE_V4: &str = "192.0.2.10";
+const NODE_V6: &str = "2001:db8::10";
+
+fn address(text: &str) -> Address {
+    Address::from(text.parse::<std::net::IpAddr>().unwrap())
+}
+
+fn host(text: &str) -> Network {
+    Network::host(address(text))
+}
+
+/// Twelve sources in either family; those of the first eight have sessions, the ninth is under penalty, the tenth was,
+/// the eleventh is never dropped.
+fn sources() -> Vec<SocketAddr> {
+    let v4 = (1..=12u8).map(|last| SocketAddr::from(([198, 51, 100, last], 40_000)));
+    let v6 = (1..=12u16).map(|net| SocketAddr::from(([0x2001, 0xdb8, 1, net, 0, 0, 0, 1], 40_000)));
+    v4.chain(v6).collect()
+}
+
+fn login(source: &SocketAddr) -> SocketAddr {
+    let node = if source.is_ipv4() { NODE_V4 } else { NODE_V6 };
+    SocketAddr::new(node.parse().unwrap(), 22)
+}
+
+fn session(number: usize, source: Address, now: u64) -> Session {
+    let own = Network::host(source);
+    let elsewhere: Vec<_> = (1..=7).map(|last| host(&format!("203.0.113.{last}"))).collect();
+    let many = [&elsewhere[..], &[own]].concat();
+    match number {
+        0 => Session::pinned(&[own]),
+        1 => Session::pinned(&elsewhere),
+        2 => Session::pinned(&[own]).with_deadline(now),
+        3 => Session::pinned(&[own]).with_state(SessionState::Cut),
+        4 => Session::pinned(&many).with_deadline(NEVER - 1),
+        5 => Session::pinned(&[]).with_mode(Mode::Audit),
+        6 => Session::pinned(&elsewhere).with_mode(Mode::Off),
+        _ => Session::unpinned(),
+    }
+}
+
+fn node() -> World {
+    let now = now();
+    let mut world = World {
+        now,
+        node: Node::in_mode(Mode::Enforce),
+        ports: [(22, PortClass::TCP_LOGIN), (2222, PortClass::TCP_LOGIN)].into(),
+        local: [address(NODE_V4), address(NODE_V6)].into(),
+        flows: BTreeMap::new(),
+        sessions: BTreeMap::new(),
+        penalties: BTreeMap::new(),
+        never_drop: vec![host("198.51.100.11"), Network::new(address("2001:db8:1:b::"), 64)],
+    };
+    for (index, source) in sources().into_iter().enumerate() {
+        // No socket of this machine will ever have such a cookie.
+        let cookie = (1 << 60) + index as u64;
+        let (number, from) = (index % 12, Address::from(source.ip()));
+        let id = SessionId::new(index as u64 + 1);
+        let key = FlowKey::tcp(source, login(&source));
+        match number {
+            0..8 => {
+                world.sessions.insert(id, session(number, from, now));
+                world.flows.insert(key, Flow::of(id, cookie));
+            }
+            8 => drop(world.penalties.insert(from.neighbourhood(), Penalty::until(NEVER))),
+            9 => drop(world.penalties.insert(from.neighbourhood(), Penalty::until(now))),
+            10 => drop(world.flows.insert(key, Flow::cut(cookie))),
+            _ => {}
+        }
+    }
+    world
+}
+
+/// Puts the same into the kernel's maps.
+fn load(world: &World, tables: &Tables) {
+    let mut ports = Box::new(Ports::none());
+    for (port, class) in &world.ports {
+        ports.set(Port::new(*port), *class);
+    }
+    tables.set_ports(&ports).unwrap();
+    tables.set_local(&world.local).unwrap();
+    tables.set_never_drop(&world.never_drop).unwrap();
+    for (id, session) in &world.sessions {
+        tables.insert_session(*id, session, b"{}").unwrap();
+    }
+    for (key, flow) in &world.flows {
+        tables.insert_flow(key, flow).unwrap();
+    }
+    for (source, penalty) in &world.penalties {
+        tables.add_penalty(*source, penalty.end()).unwrap();
+    }
+}
+
+/// Mostly known flows, then their neighbours: another port, another of the node's ports, another address.
+fn ends(dice: &mut Dice) -> (SocketAddr, SocketAddr) {
+    let mut source = *dice.one_of(&sources());
+    let mut destination = login(&source);
+    match dice.below(10) {
+        0 => source.set_port(50_000),
+        1 => destination.set_port(*dice.one_of(&[2222, 80, 23])),
+        2 => {
+            let elsewhere = if source.is_ipv4() { "10.0.0.5" } else { "fd00::5" };
+            destination.set_ip(elsewhere.parse().unwrap());
+        }
+        _known => {}
+    }
+    (source, destination)
+}
+
+/// Runs on a thread of its own that has network devices and a bpffs of its own.
+fn in_a_private_namespace(test: impl FnOnce() + Send) {
+    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+    use rustix::thread::UnshareFlags;
+
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            #[expect(deprecated, reason = "what is unsound is unsharing file descriptors; they stay shared")]
+            rustix::thread::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::FS).unwrap();
+            mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+            mount("bpf", "/sys/fs/bpf", "bpf", MountFlags::empty(), None).unwrap();
+            test();
+        });
+        thread.join().unwrap();
+    });
+}
