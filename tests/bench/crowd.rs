@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use agent_ebpf::{Address, Flow, FlowKey, Mode, NEVER, Network, Node, Port, PortClass, Ports, Session, SessionId};
+use agent_ebpf::{
+    Address, Flow, FlowKey, Mode, NEVER, Network, Node, Port, PortClass, Ports, Session, SessionId,
+};
 use anyhow::{Context, Result};
 use cotter_agent::datapath::Tables;
 use lab::NODE_V4;

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use agent_ebpf::{SessionId, SessionState};
+use agent_ebpf::{FlowKey, SessionId, SessionState};
 use anyhow::{Context, Result, ensure};
 use cotter_agent::datapath::Tables;
 use lab::{Place, Session, eventually};
@@ -49,10 +49,10 @@ impl LockBench {
     pub(crate) fn round(&self, node: &Node) -> Result<Lock> {
         let agent = node.agent().context("a node without an agent")?;
         let session = node.login().stay()?;
-        let id = self.only_session()?;
+        let (key, id) = self.only_flow()?;
         let (lock, answer) = std::thread::scope(|scope| -> Result<_> {
             let client = scope.spawn(|| send_until_cut(session));
-            let watch = scope.spawn(|| self.watch(id));
+            let watch = scope.spawn(|| self.watch(&key, id));
             let (start, answer) = lock_out(node.lab.node())?;
             let since = |moment: Instant| milliseconds(moment.duration_since(start));
             let seen = watch.join().map_err(|_panic| anyhow::anyhow!("the watch failed"))??;
@@ -71,16 +71,14 @@ impl LockBench {
         Ok(lock)
     }
 
-    fn only_session(&self) -> Result<SessionId> {
-        let sessions = self.tables.sessions()?;
-        ensure!(sessions.len() == 1, "{} sessions instead of one", sessions.len());
-        sessions.first().map(|(id, _)| *id).context("no session")
+    fn only_flow(&self) -> Result<(FlowKey, SessionId)> {
+        let flows = self.tables.flows()?;
+        ensure!(flows.len() == 1, "{} connections instead of one", flows.len());
+        flows.first().map(|(key, flow)| (*key, flow.session())).context("no connection")
     }
 
     /// Looks at the session over and over until its connection is gone.
-    fn watch(&self, id: SessionId) -> Result<Seen> {
-        let flows = self.tables.flows()?;
-        let (key, _) = flows.iter().find(|(_, flow)| flow.session() == id).context("no flow")?;
+    fn watch(&self, key: &FlowKey, id: SessionId) -> Result<Seen> {
         let (mut cut, mut dropped) = (None, None);
         loop {
             let is_cut = self.tables.session(id)?.is_none_or(|session| session.state() == SessionState::Cut);

@@ -6,19 +6,19 @@ mod round;
 /// What is measured in a round, under which names, and the goals that are made of it.
 mod row;
 
-/// Packets through the kernel programs.
-mod packets;
 /// A hundred thousand sessions in the kernel's maps.
 mod crowd;
+/// Packets through the kernel programs.
+mod packets;
 /// XDP programs run on a packet over and over.
 mod program;
 /// xdp-filter, to compare with.
 mod xdp_filter;
 
-/// Logins with and without the agent.
-mod logins;
 /// From a lock to the first packet that is dropped.
 mod locks;
+/// Logins with and without the agent.
+mod logins;
 /// A node with one user, with or without the agent.
 mod node;
 

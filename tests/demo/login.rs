@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use lab::Login;
 
-use crate::stage::{AT_ALICE, AT_ELSEWHERE, Stage};
+use crate::stage::{AT_ALICE, AT_ELSEWHERE, Stage, gist};
 
 pub(crate) fn from_the_pinned_address(stage: &mut Stage) -> Result<String> {
     let alice = stage.certificate("alice", "alice", Some(AT_ALICE))?;
@@ -45,6 +45,6 @@ pub(crate) fn from_a_new_address(stage: &mut Stage) -> Result<String> {
     let event = stage.agent.event("the login in the audit log", |event| {
         event["event"] == "login_allowed" && event["observed"] == "198.51.222.2"
     })?;
-    stage.screen.voice("audit log", &event.to_string());
+    stage.screen.voice("audit log", &gist(&event));
     Ok(format!("let in; pinned to {AT_ELSEWHERE} now"))
 }

@@ -71,7 +71,7 @@ impl Stage {
         let event = self.agent.event(&format!("a denial {reason} in the audit log"), |event| {
             event["event"] == "login_denied" && event["reason"] == reason
         })?;
-        self.screen.voice("audit log", &event.to_string());
+        self.screen.voice("audit log", &gist(&event));
         Ok(())
     }
 
@@ -102,6 +102,21 @@ impl Stage {
     pub(crate) fn node(&self) -> &Place {
         self.lab.node()
     }
+}
+
+/// What matters of an audit event, for eyes.
+pub(crate) fn gist(event: &Value) -> String {
+    let members = ["event", "reason", "cluster", "user", "pinned", "observed"];
+    let text = |name: &str| match &event[name] {
+        Value::Null => None,
+        Value::String(text) => Some(format!("{name}={text}")),
+        Value::Array(list) => {
+            let items: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+            Some(format!("{name}={}", items.join(",")))
+        }
+        other => Some(format!("{name}={other}")),
+    };
+    members.into_iter().filter_map(text).collect::<Vec<_>>().join(" ")
 }
 
 /// Arguments as one would type them.

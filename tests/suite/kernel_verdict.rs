@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use agent_ebpf::{
-    Address, Flow, FlowKey, Layer, Mode, NEVER, Network, Node, Packet, Penalty, Port, PortClass, Ports, Reason,
-    Session, SessionId, SessionState, verdict,
+    Address, Flow, FlowKey, Layer, Mode, NEVER, Network, Node, Packet, Penalty, Port, PortClass, Ports,
+    Reason, Session, SessionId, SessionState, verdict,
 };
 use cotter_agent::datapath::{Datapath, Judge, KernelLog, Settings, Tables, now};
 use lab::frames::{Dice, odd};
@@ -200,7 +200,7 @@ fn ends(dice: &mut Dice) -> (SocketAddr, SocketAddr) {
 }
 
 /// Runs on a thread of its own that has network devices and a bpffs of its own.
-fn in_a_private_namespace(test: impl FnOnce() + Send) {
+pub(crate) fn in_a_private_namespace(test: impl FnOnce() + Send) {
     use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
     use rustix::thread::UnshareFlags;
 

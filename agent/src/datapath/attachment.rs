@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use agent_ebpf::Layer;
 use aya::Ebpf;
@@ -160,10 +161,19 @@ impl Datapath {
 
     fn end_other_xdp(&mut self, index: u32) -> Result<(), Error> {
         let method = self.attached.get(&index).map(|present| present.attachment.method);
-        match method {
-            Some(Method::Xdp | Method::XdpGeneric) => self.detach(index),
-            Some(Method::Tcx | Method::Clsact) | None => Ok(()),
+        if !matches!(method, Some(Method::Xdp | Method::XdpGeneric)) {
+            return Ok(());
         }
+        self.detach(index)?;
+        // The kernel lets go of a link that was pinned a little later; if it takes too long, attaching tells.
+        for _ in 0..100 {
+            let interfaces = interfaces::list().map_err(Error::Interfaces)?;
+            if !interfaces.iter().any(|interface| interface.index == index && interface.xdp.is_some()) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Replaces what was attached before, if anything, by what is attached now.
@@ -238,8 +248,9 @@ impl Attached {
     fn end(self) -> Result<(), Error> {
         match self.hold {
             Hold::Link { pin, link } => {
+                pins::remove(&pin)?;
                 drop(link);
-                pins::remove(&pin)
+                Ok(())
             }
             Hold::Filter(filter) => clsact::detach(&filter, &self.attachment.interface),
         }

@@ -125,6 +125,7 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
 }
 
 fn is_bpffs(path: &Path) -> bool {
+    #[allow(clippy::unnecessary_cast, reason = "the field has another type on other architectures")]
     statfs(path).is_ok_and(|found| found.f_type as i64 & 0xffff_ffff == BPFFS_MAGIC)
 }
 

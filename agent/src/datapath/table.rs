@@ -104,8 +104,5 @@ pub(super) const FULL: i32 = rustix::io::Errno::TOOBIG.raw_os_error();
 const MISSING: i32 = rustix::io::Errno::NOENT.raw_os_error();
 
 pub(super) fn errno(error: &MapError) -> Option<i32> {
-    match error {
-        MapError::SyscallError(error) => error.io_error.raw_os_error(),
-        _other => None,
-    }
+    if let MapError::SyscallError(error) = error { error.io_error.raw_os_error() } else { None }
 }

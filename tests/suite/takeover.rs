@@ -1,0 +1,199 @@
+//! The agent's hands on the kernel: what it finds, keeps, copies and leaves alone.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use agent_ebpf::{ABI_VERSION, Flow, FlowKey, Session, SessionId};
+use cotter_agent::datapath::{AttachMode, Datapath, Error, KernelLog, Method, Settings, Takeover, TcHook};
+use cotter_agent::interfaces::{self, Interface};
+
+use crate::kernel_verdict::in_a_private_namespace;
+
+const PINS: &str = "/sys/fs/bpf/cotter";
+const ID: SessionId = SessionId::new(7);
+
+fn settings(pins: &str, max_sessions: u32) -> Settings {
+    Settings { pin_dir: pins.into(), max_sessions, kernel_log: KernelLog::Off }
+}
+
+fn open(pins: &str) -> (Datapath, Takeover) {
+    Datapath::open(&settings(pins, 64)).unwrap()
+}
+
+fn run(command: &str) {
+    let mut words = command.split(' ');
+    let status = Command::new(words.next().unwrap()).args(words).status().unwrap();
+    assert!(status.success(), "{command}");
+}
+
+/// A device with one end here.
+fn device() -> Interface {
+    run("ip link add n0 type veth peer name n1");
+    run("ip link set n0 up");
+    run("ip link set n1 up");
+    interfaces::list().unwrap().into_iter().find(|interface| interface.name == "n0").unwrap()
+}
+
+fn flow() -> FlowKey {
+    FlowKey::tcp("198.51.111.1:40000".parse().unwrap(), "192.0.2.10:22".parse().unwrap())
+}
+
+/// An agent that judges on `device`, knows a session and is gone.
+fn agent_that_died(device: &Interface) -> Method {
+    let (mut datapath, found) = open(PINS);
+    assert_eq!(found, Takeover::Fresh);
+    let tables = datapath.tables().unwrap();
+    tables.insert_session(ID, &Session::unpinned(), b"alice").unwrap();
+    // No socket of this machine will ever have such a cookie.
+    tables.insert_flow(&flow(), &Flow::of(ID, 1 << 60)).unwrap();
+    datapath.attach(device, AttachMode::Auto, TcHook::Auto).unwrap().method
+}
+
+fn methods(datapath: &Datapath) -> Vec<Method> {
+    datapath.attachments().map(|attachment| attachment.method).collect()
+}
+
+fn version(abi: u32) -> String {
+    format!("{PINS}/v{abi}")
+}
+
+#[track_caller]
+fn assert_knows_the_session(datapath: &Datapath) {
+    let tables = datapath.tables().unwrap();
+    assert_eq!(tables.session(ID).unwrap(), Some(Session::unpinned()));
+    assert_eq!(tables.details(ID).unwrap().as_deref(), Some(&b"alice"[..]));
+    assert_eq!(tables.flow(&flow()).unwrap(), Some(Flow::of(ID, 1 << 60)));
+}
+
+#[test]
+fn a_new_agent_goes_on_with_the_sessions_and_the_attachments_of_the_last() {
+    in_a_private_namespace(|| {
+        let device = device();
+        assert_eq!(agent_that_died(&device), Method::Xdp);
+        let (mut datapath, found) = open(PINS);
+        assert_eq!(found, Takeover::SameVersion { sessions: 1 });
+        assert_eq!(methods(&datapath), [Method::Xdp]);
+        assert_eq!(datapath.verify().unwrap(), []);
+        assert_knows_the_session(&datapath);
+    });
+}
+
+#[test]
+fn maps_of_another_size_or_a_neighbouring_version_are_copied() {
+    in_a_private_namespace(|| {
+        let device = device();
+        agent_that_died(&device);
+        let (mut datapath, found) = Datapath::open(&settings(PINS, 32)).unwrap();
+        assert_eq!(found, Takeover::Migrated { from: ABI_VERSION, sessions: 1 });
+        assert_eq!((methods(&datapath), datapath.verify().unwrap()), (vec![Method::Xdp], vec![]));
+        assert_knows_the_session(&datapath);
+        drop(datapath);
+
+        fs::rename(version(ABI_VERSION), version(ABI_VERSION + 1)).unwrap();
+        let (mut datapath, found) = open(PINS);
+        assert_eq!(found, Takeover::Migrated { from: ABI_VERSION + 1, sessions: 1 });
+        assert_eq!((methods(&datapath), datapath.verify().unwrap()), (vec![Method::Xdp], vec![]));
+        assert_knows_the_session(&datapath);
+        assert!(!Path::new(&version(ABI_VERSION + 1)).exists(), "nothing of the other version stays");
+    });
+}
+
+#[test]
+fn what_cannot_be_used_is_replaced_and_never_keeps_the_agent_from_starting() {
+    in_a_private_namespace(|| {
+        let device = device();
+        agent_that_died(&device);
+        let spoil: [(&str, fn()); 3] = [
+            ("a version too far away", || {
+                fs::rename(version(ABI_VERSION), version(ABI_VERSION + 8)).unwrap();
+            }),
+            ("a map is missing", || fs::remove_file(version(ABI_VERSION) + "/SESSIONS").unwrap()),
+            ("another start was interrupted", || {
+                fs::create_dir(format!("{PINS}/staging")).unwrap();
+                fs::rename(version(ABI_VERSION) + "/EVENTS", format!("{PINS}/staging/EVENTS")).unwrap();
+            }),
+        ];
+        for (what, spoil) in spoil {
+            spoil();
+            let (mut datapath, found) = open(PINS);
+            assert!(matches!(found, Takeover::StartedAfresh { .. }), "{what}: {found:?}");
+            assert_eq!(methods(&datapath), [Method::Xdp], "{what}: still attached");
+            assert_eq!(datapath.verify().unwrap(), [], "{what}");
+            assert_eq!(datapath.tables().unwrap().sessions().unwrap(), []);
+            let left: Vec<_> = fs::read_dir(PINS).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert_eq!(left, [Path::new(&version(ABI_VERSION))], "{what}");
+        }
+    });
+}
+
+#[test]
+fn programs_of_others_stay_where_they_are() {
+    in_a_private_namespace(|| {
+        let device = device();
+        let (mut foreign, _) = open("/sys/fs/bpf/foreign");
+        let (mut ours, _) = open(PINS);
+        for (theirs, their_hook, ours_is) in [
+            (AttachMode::Xdp, TcHook::Auto, Method::Tcx),
+            (AttachMode::Tc, TcHook::Tcx, Method::Tcx),
+            (AttachMode::Tc, TcHook::Clsact, Method::Tcx),
+        ] {
+            foreign.attach(&device, theirs, their_hook).unwrap();
+            let device = interfaces::list().unwrap().into_iter().find(|one| one.name == "n0").unwrap();
+            let how = if device.xdp.is_some() { AttachMode::Auto } else { AttachMode::Tc };
+            assert_eq!(ours.attach(&device, how, TcHook::Auto).unwrap().method, ours_is);
+            assert_eq!((foreign.verify().unwrap(), ours.verify().unwrap()), (vec![], vec![]));
+            ours.detach(device.index).unwrap();
+        }
+        assert_eq!(ours.attach(&device, AttachMode::Tc, TcHook::Clsact).unwrap().method, Method::Clsact);
+        ours.detach(device.index).unwrap();
+        assert_eq!(foreign.verify().unwrap(), [], "the filter of the other stays");
+    });
+}
+
+#[test]
+fn a_filter_that_somebody_deleted_is_missed() {
+    in_a_private_namespace(|| {
+        let device = device();
+        let (mut datapath, _) = open(PINS);
+        let attachment = datapath.attach(&device, AttachMode::Tc, TcHook::Clsact).unwrap();
+        assert_eq!(datapath.verify().unwrap(), []);
+        run("tc filter del dev n0 ingress");
+        assert_eq!(datapath.verify().unwrap(), [attachment]);
+        assert_eq!(datapath.attachments().count(), 0);
+        assert_eq!(datapath.attach(&device, AttachMode::Auto, TcHook::Auto).unwrap().method, Method::Xdp);
+    });
+}
+
+#[test]
+fn a_device_without_ethernet_is_judged_by_tc() {
+    in_a_private_namespace(|| {
+        run("ip tuntap add t0 mode tun");
+        let device = interfaces::list().unwrap().into_iter().find(|one| one.name == "t0").unwrap();
+        let (mut datapath, _) = open(PINS);
+        assert_eq!(datapath.attach(&device, AttachMode::Auto, TcHook::Auto).unwrap().method, Method::Tcx);
+    });
+}
+
+#[test]
+fn a_pin_directory_that_others_could_change_is_not_used() {
+    in_a_private_namespace(|| {
+        fs::create_dir(PINS).unwrap();
+        fs::set_permissions(PINS, fs::Permissions::from_mode(0o755)).unwrap();
+        let error = Datapath::open(&settings(PINS, 64)).unwrap_err();
+        assert!(matches!(error, Error::PinDirectory { .. }), "{error}");
+        let error = Datapath::open(&settings("/tmp/not-on-bpffs/cotter", 64)).unwrap_err();
+        assert!(matches!(error, Error::PinDirectory { .. }), "{error}");
+        assert!(!Path::new("/tmp/not-on-bpffs").exists(), "nothing is made where it cannot be used");
+    });
+}
+
+#[test]
+fn two_agents_cannot_use_one_pin_directory() {
+    in_a_private_namespace(|| {
+        let (_first, _) = open(PINS);
+        let error = Datapath::open(&settings(PINS, 64)).unwrap_err();
+        assert!(matches!(error, Error::AlreadyRunning { .. }), "{error}");
+    });
+}
