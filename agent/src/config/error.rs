@@ -40,7 +40,8 @@ impl fmt::Display for ConfigError {
     }
 }
 
-fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+/// Where an offset of bytes lies in a text, both counted from 1.
+pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)

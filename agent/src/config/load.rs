@@ -1,5 +1,6 @@
 //! Reads and merges the files, and checks what they say as a whole.
 
+use super::error::line_and_column;
 use super::file::{File, Interfaces as InterfacesKey};
 use super::policy::{PolicyFiles, load_policy};
 use super::{Config, ConfigError, Interfaces, Penalties};
@@ -30,6 +31,11 @@ impl Source {
             None => ConfigError::of_file(path, error.message()),
         })?;
         Ok(Self { path: path.to_owned(), text, file })
+    }
+
+    /// Line and column of a value, from 1.
+    pub(super) fn place<T>(&self, of: &Spanned<T>) -> (usize, usize) {
+        line_and_column(&self.text, of.span().start)
     }
 
     pub(super) fn error<T>(&self, at: &Spanned<T>, message: impl std::fmt::Display) -> ConfigError {

@@ -6,6 +6,9 @@ mod load;
 mod places;
 mod policy;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::ConfigError;
 pub use load::{load, load_trusted};
 pub use places::Places;

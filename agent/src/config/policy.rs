@@ -3,22 +3,22 @@
 use super::ConfigError;
 use super::file::ClusterTable;
 use super::load::{Source, files_with_extension, read_text};
-use pinning::{CaKey, Cluster, OnExpiry, Policy, PolicyError, Role, RoleMap};
+use pinning::{CaKey, Cluster, OnExpiry, Policy, PolicyError, Role, RoleMap, RolesFrom};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-/// A role's field that is accepted and has no effect.
+/// A field that is accepted and has no effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnusedField {
-    /// The role file.
+    /// The file it stands in.
     pub file: PathBuf,
     /// Line, from 1.
-    pub line: u64,
+    pub line: usize,
     /// Column, from 1.
-    pub column: u64,
+    pub column: usize,
     /// The field, such as `spec.options.forward_agent`.
     pub field: String,
 }
@@ -91,8 +91,8 @@ impl Reading {
                 }
                 self.unused.extend(role.without_effect.iter().map(|unused| UnusedField {
                     file: path.clone(),
-                    line: unused.line,
-                    column: unused.column,
+                    line: number(unused.line),
+                    column: number(unused.column),
                     field: unused.field.clone(),
                 }));
                 roles.push(role);
@@ -116,6 +116,7 @@ impl Reading {
                 Some(RoleMap::new(map.as_ref().clone()).map_err(|error| source.error(map, error))?)
             }
         };
+        self.note_unused_roles(source, cluster);
         Ok(Cluster {
             name: cluster.name.as_ref().clone(),
             user_ca: self.ca_keys(source, &cluster.user_ca)?,
@@ -125,6 +126,17 @@ impl Reading {
             on_expiry: cluster.on_expiry.unwrap_or_else(|| OnExpiry::from(cluster.roles_from)),
             principals_file: cluster.principals_file.as_ref().map(|file| file.as_ref().clone()),
         })
+    }
+
+    /// `default_roles` count only where roles come from there.
+    fn note_unused_roles(&mut self, source: &Source, cluster: &ClusterTable) {
+        let Some(first) = cluster.default_roles.first().filter(|_| cluster.roles_from != RolesFrom::Default)
+        else {
+            return;
+        };
+        let (line, column) = source.place(first);
+        let field = format!("default_roles of cluster {}", cluster.name.as_ref());
+        self.unused.push(UnusedField { file: source.path.clone(), line, column, field });
     }
 
     fn ca_keys(&mut self, source: &Source, path: &Spanned<PathBuf>) -> Result<Vec<CaKey>, ConfigError> {
@@ -160,8 +172,11 @@ fn policy_error(sources: &[Source], error: &PolicyError) -> ConfigError {
     }
 }
 
+fn number(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 fn role_error(path: &Path, error: &pinning::RoleError) -> ConfigError {
-    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let place = (error.line > 0).then(|| (number(error.line), number(error.column)));
     ConfigError { file: path.to_owned(), place, message: error.what.clone() }
 }

@@ -121,7 +121,7 @@ impl Daemon {
 /// is right as it is.
 pub(super) fn tell_hook_at_start(config: &Config, mode: &NodeMode) {
     let on_trial = ModeFile::read(&config.runtime_dir).ok().and_then(|file| file.until);
-    if !on_trial.is_some_and(|until| until.monotonic_ns > clock::monotonic()) {
+    if on_trial.is_none_or(|until| until.monotonic_ns <= clock::monotonic()) {
         let settled = mode.settled();
         tell_hook(config, settled, settled, None);
     }
