@@ -12,6 +12,7 @@
 //! | `ssh` | a login from some place, short or long |
 //! | `agent` | a real agent on the node |
 //! | `capture` | packets seen on a wire |
+//! | `frames` | packets made byte by byte |
 //! | `counter` | what the kernel has counted |
 //! | `eventually` | waiting for a condition |
 
@@ -20,6 +21,7 @@ mod ca;
 mod capture;
 pub mod counter;
 mod eventually;
+pub mod frames;
 mod lab;
 mod network;
 mod place;

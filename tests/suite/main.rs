@@ -11,12 +11,23 @@ mod command_line;
 mod cut;
 /// The agent dies, hangs or is replaced; the kernel goes on, nobody is locked out who must not be.
 mod dead_agent;
+/// The kernel program and the pure function agree on generated packets.
+mod kernel_verdict;
 /// Who gets in from where, with which certificate; what the audit log says of it.
 mod login;
 /// `audit` and `off` deny and drop nothing; `enforce` can be tried and goes back by itself.
 mod modes;
+/// Programs of others on the same interface go on, and so does ours.
+mod neighbours;
 /// Strangers who hammer sshd keep nobody else out.
 mod strangers;
+/// What a starting agent finds, keeps, copies, leaves alone.
+mod takeover;
 
 /// A node that enforces, with an authority, an sshd and an agent: what most of the above begin with.
 mod scene;
+
+/// A node in plain collections, to judge the same packets by.
+#[path = "../../agent-ebpf/tests/world/mod.rs"]
+#[allow(missing_docs, dead_code, unreachable_pub, reason = "shared with agent-ebpf's own tests")]
+mod world;

@@ -1,0 +1,1 @@
+//! Programs of others on the same interface go on, and so does ours.
