@@ -114,7 +114,7 @@ pub(crate) fn gist(event: &Value) -> String {
             let items: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
             Some(format!("{name}={}", items.join(",")))
         }
-        other => Some(format!("{name}={other}")),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Object(_)) => Some(format!("{name}={other}")),
     };
     members.into_iter().filter_map(text).collect::<Vec<_>>().join(" ")
 }

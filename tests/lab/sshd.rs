@@ -22,7 +22,8 @@ const COTTER_PAM: &str = include_str!("../../packaging/pam/cotter");
 const CONFIG: &str = "/etc/ssh/sshd_config";
 const LOG: &str = "/var/log/sshd.log";
 
-/// How an sshd is set up. The first value of a keyword wins, so [`SshdSetup::line`] overrules what is built in.
+/// How an sshd is set up. Of most keywords the first value wins, so [`SshdSetup::line`] overrules what is built in;
+/// [`SshdSetup::last_line`] is for the others.
 #[derive(Clone, Debug)]
 pub struct SshdSetup {
     lines: String,

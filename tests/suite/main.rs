@@ -1,4 +1,5 @@
 //! The suite: everything that is proven with a real sshd, a real client, real certificates and real packets.
+#![allow(clippy::unwrap_used, reason = "an error where none may be is how a test fails")]
 
 /// The lab itself: a certificate login works, labs do not touch each other or the host, nothing is left behind.
 mod lab_itself;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use lab::{Login, Order, Place, Process, within};
 
-use crate::scene::{AT_ALICE, PINNING, Scene};
+use crate::scene::{PINNING, Scene};
 
 /// Certificates that one connection offers: as many as OpenSSH's client can be brought to. It takes 256 KiB of them from
 /// its agent, and 100 from its command line.

@@ -54,7 +54,7 @@ fn advisories() -> Result<()> {
         let reason = error.to_string();
         println!(
             "xtask: WARNING: the advisory list cannot be fetched: {}",
-            reason.lines().last().unwrap_or_default()
+            reason.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default()
         );
         if !has_advisory_list() {
             println!(

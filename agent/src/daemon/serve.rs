@@ -54,7 +54,7 @@ pub(super) async fn hooks(daemon: Arc<Daemon>, listener: UnixListener, hook: Hoo
         let monitor = match monitor(&daemon, &stream) {
             Ok(monitor) => monitor,
             Err(error) => {
-                tokio::spawn(refuse(stream, error));
+                refuse(&stream, &error);
                 continue;
             }
         };
@@ -103,11 +103,14 @@ async fn send(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
     stream.write_all(&encoded).await
 }
 
-async fn refuse(mut stream: UnixStream, error: String) {
+/// Says why and closes: nothing of such a caller is kept, not even for a moment.
+fn refuse(stream: &UnixStream, error: &str) {
     let text = format!("only sshd's own child is answered: {error}");
     tracing::debug!("{text}");
-    // The text fits into the socket's buffer; whoever does not take it goes without.
-    let _sent = tokio::time::timeout(ASKING, send(&mut stream, &Reply::Error { text })).await;
+    if let Ok(encoded) = (Reply::Error { text }).encode() {
+        // Fits into the socket's empty buffer, or goes unsaid.
+        let _sent = stream.try_write(&encoded);
+    }
 }
 
 /// One request, or what to answer to what is none.

@@ -3,7 +3,7 @@
 use crate::audit::Subject;
 use crate::clock;
 use crate::daemon::Daemon;
-use pinning::{Judgement, Login, Mode, Observed};
+use pinning::{Judgement, Login, LoginReason, Mode, Observed};
 
 /// The judgement, by the rules, roles, locks and clock of this moment.
 pub(super) fn judge(daemon: &Daemon, certificate: &str, login: &str, observed: &Observed) -> Judgement {
@@ -36,6 +36,31 @@ pub(super) fn role_mode(daemon: &Daemon, judgement: &Judgement) -> Mode {
     let config = daemon.config();
     let roles = config.policy.roles().filter(|role| judgement.roles.contains(&role.name));
     roles.filter_map(|role| role.options.mode).max().unwrap_or(Mode::Enforce)
+}
+
+/// Whether who the certificate speaks for is proven: the authority's signature was found good.
+pub(super) fn is_proven(judgement: &Judgement) -> bool {
+    match judgement.verdict.reason() {
+        LoginReason::MalformedCertificate
+        | LoginReason::NoCertificate
+        | LoginReason::NotAUserCertificate
+        | LoginReason::CaUntrusted
+        | LoginReason::SignatureInvalid => false,
+        LoginReason::Allowed
+        | LoginReason::PinMissing
+        | LoginReason::PinTooWide
+        | LoginReason::PinMismatch
+        | LoginReason::ObservedAddressUnknown
+        | LoginReason::NoRoles
+        | LoginReason::RoleUnknown
+        | LoginReason::PrincipalNotAllowed
+        | LoginReason::CertificateExpired
+        | LoginReason::CertificateNotYetValid
+        | LoginReason::CriticalOptionUnknown
+        | LoginReason::SourceAddressInvalid
+        | LoginReason::Locked
+        | LoginReason::TableFull => true,
+    }
 }
 
 /// Whom a judgement concerns, for the audit trail and the session's record.

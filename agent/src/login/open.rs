@@ -1,7 +1,7 @@
 //! PAM open_session: the key is proven, the certificate is at hand; a login becomes a session here or not at all.
 
 use super::auth_info::{Method, methods};
-use super::judge::{judge, role_mode, subject};
+use super::judge::{is_proven, judge, role_mode, subject};
 use super::principals::penalise;
 use crate::audit::{Step, Subject, What};
 use crate::config::OtherLogins;
@@ -129,8 +129,13 @@ fn of_certificate(
     monitor: u32,
 ) -> Decision {
     let terms = judgement.terms.as_ref();
+    let mut subject = subject(&judgement, &request.user);
+    if !is_proven(&judgement) {
+        // Let in by audit mode, but as nobody: a claim must not end the sessions of the person it names.
+        (subject.cluster, subject.user, subject.serial) = (None, None, None);
+    }
     let opening = Opening {
-        subject: subject(&judgement, &request.user),
+        subject,
         pins: judgement.pinned.clone(),
         ends_at,
         on_new_address: terms.map_or(OnNewAddress::Keep, |terms| terms.on_new_address),
