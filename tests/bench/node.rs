@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Result;
 use lab::{Agent, AgentSetup, Ca, Identity, Lab, Login, Order, Sshd, SshdSetup, eventually};
-use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 
 const PINNING: &str = r#"extension:roles@cotter=["pinned-ip"]"#;
 const AT_ALICE: &str = "198.51.111.1/32";
@@ -21,7 +21,7 @@ const HIGHEST_PRIORITY: i32 = -20;
 /// Limits this process, and what it starts, like a service of systemd; and puts them before everything else that the
 /// machine may be busy with.
 pub(crate) fn limit_like_systemd() -> Result<()> {
-    let hard = std::env::var("HARD").ok().and_then(|h| h.parse().ok());
+    let hard = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: Some(OPEN_FILES), maximum: hard })?;
     Ok(setpriority_process(None, HIGHEST_PRIORITY)?)
 }

@@ -8,6 +8,8 @@ mod lab_itself;
 mod bystanders;
 /// The command line: its answers, its exit codes, reloading.
 mod command_line;
+/// The agent killed at every system call of a login: the login fails, or its session is known afterwards.
+mod kill_points;
 /// Established sessions end: by lock, by command, by expiry, by a login from elsewhere.
 mod cut;
 /// The agent dies, hangs or is replaced; the kernel goes on, nobody is locked out who must not be.
