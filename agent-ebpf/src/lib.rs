@@ -27,7 +27,7 @@ pub use event::Event;
 pub use flow::{Flow, FlowKey, SocketCookie};
 pub use mode::Mode;
 pub use node::{Node, Penalty};
-pub use packet::{Content, EXTENSION_HEADERS, Frame, Layer, Packet, Protocol, Segment};
+pub use packet::{Content, EXTENSION_HEADERS, Frame, Layer, Packet, Protocol, Segment, Step};
 pub use port::{Port, PortClass, Ports};
 pub use reason::{Action, Reason};
 pub use session::{Session, SessionId, SessionState};

@@ -9,11 +9,16 @@
 //! - Fragments other than the first carry no ports and are [`Content::Fragment`].
 //! - A first fragment or whole packet of TCP or UDP without readable ports is [`Content::Malformed`], and so is a
 //!   chain of IPv6 extension headers that is cut off or longer than [`EXTENSION_HEADERS`].
+//! - A TCP header whose flags are cut off, or a SYN's that is cut off anywhere, is [`Step::Unreadable`]. The stack drops
+//!   such a whole packet itself; of a first fragment the rest would follow unseen (RFC 1858, 3).
 
 use crate::{Address, Port};
 
 /// How many IPv6 extension headers a packet may carry.
 pub const EXTENSION_HEADERS: usize = 8;
+
+/// The length in bytes of a TCP header without options (RFC 9293, 3.1).
+const TCP_HEADER: usize = 20;
 
 /// How many VLAN tags (802.1Q, 802.1ad) a frame may carry.
 const VLAN_TAGS: usize = 2;
@@ -66,6 +71,19 @@ pub struct Segment {
     /// The receiver's port.
     pub destination: Port,
     at: usize,
+}
+
+/// What a TCP segment does to its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// It asks for a new one: SYN without ACK.
+    Open,
+    /// It asks for a further subflow of a multipath connection: a SYN with the option `MP_JOIN`.
+    Join,
+    /// Anything else.
+    Continue,
+    /// Its flags lie behind the packet's end, or those of a SYN do not but the end of its header does.
+    Unreadable,
 }
 
 /// What a packet carries.
@@ -169,29 +187,38 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
         self.address(1)
     }
 
-    /// Whether it asks to join an existing multipath TCP connection: a SYN with the option `MP_JOIN` (RFC 8684, 3.2).
+    /// What a TCP segment does to its connection.
     #[inline(always)]
-    pub fn joins_multipath(&self, segment: &Segment) -> bool {
-        const HEADER: usize = 20;
+    pub fn step(&self, segment: &Segment) -> Step {
         const SYN: u8 = 0x02;
         const ACK: u8 = 0x10;
+
+        let Some([offset, flags]) = self.read(segment.at + 12) else { return Step::Unreadable };
+        if flags & (SYN | ACK) != SYN {
+            return Step::Continue;
+        }
+        let length = usize::from(offset >> 4) * 4;
+        if length < TCP_HEADER || self.read::<2>(segment.at + length - 2).is_none() {
+            return Step::Unreadable;
+        }
+        if self.joins_multipath(segment.at, length) { Step::Join } else { Step::Open }
+    }
+
+    /// Whether there is an option `MP_JOIN` (RFC 8684, 3.2) in the TCP header at this offset and of this length.
+    #[inline(always)]
+    fn joins_multipath(&self, at: usize, length: usize) -> bool {
         const END: u8 = 0;
         const PADDING: u8 = 1;
         const MPTCP: u8 = 30;
         const MP_JOIN: u8 = 1;
 
-        let Some([offset, flags]) = self.read(segment.at + 12) else { return false };
-        if flags & (SYN | ACK) != SYN {
-            return false;
-        }
-        let options = usize::from(offset >> 4) * 4;
-        let mut option = HEADER;
+        let mut option = TCP_HEADER;
         // Of 40 bytes of options there are at most 40; the shortest MP_JOIN takes more than three.
         for _ in 0..40 {
-            if option + 3 > options {
+            if option + 3 > length {
                 return false;
             }
-            let Some([kind, length, subtype]) = self.read(segment.at + option) else { return false };
+            let Some([kind, length, subtype]) = self.read(at + option) else { return false };
             option += match (kind, length) {
                 (END, _) => return false,
                 (PADDING, _) => 1,

@@ -34,7 +34,7 @@ pub enum Reason {
     Fragment = 3,
     /// Of a session, and from where it is pinned to.
     Pinned = 4,
-    /// Of no session: sshd has yet to decide.
+    /// Of no session: sshd has yet to decide, or has decided without us.
     LoginAttempt = 5,
     /// From an address that holds a grant for the gated port.
     Granted = 6,
@@ -54,7 +54,7 @@ pub enum Reason {
     Penalty = 13,
     /// A further subflow of a multipath connection, which no session vouches for.
     MptcpJoin = 14,
-    /// To the node, but without readable ports.
+    /// To the node, but without readable ports; to a login port, but without readable TCP flags or options.
     Malformed = 15,
 }
 

@@ -1,6 +1,6 @@
 //! The packet policy.
 
-use crate::packet::Content;
+use crate::packet::{Content, Step};
 use crate::{
     Action, Address, FlowKey, Frame, Mode, Packet, PortClass, Protocol, Reason, SessionId, SessionState,
     Tables,
@@ -21,7 +21,9 @@ pub struct Verdict {
 /// Judges a packet by what the tables say.
 ///
 /// Traffic that is not ours leaves first. A known flow is looked up before anybody asks whose address the packet is
-/// for: the flow's key holds the node's own address, so what is found there is for the node.
+/// for: the flow's key holds the node's own address, so what is found there is for the node. Of the connections that are
+/// not known only the request to open one can be dropped: those that are there already (in the middle of their login,
+/// older than the agent, opened with a break-glass key) are no business of their neighbours' penalties.
 #[inline(always)]
 pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) -> Verdict {
     let segment = match packet.content() {
@@ -60,12 +62,14 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
 
     let reason = if !tables.is_local(destination) {
         Reason::NotLocal
-    } else if packet.joins_multipath(&segment) {
-        Reason::MptcpJoin
-    } else if tables.penalty(source.neighbourhood()).is_some_and(|penalty| !penalty.is_over(tables.now())) {
-        Reason::Penalty
     } else {
-        Reason::LoginAttempt
+        match packet.step(&segment) {
+            Step::Continue => Reason::LoginAttempt,
+            Step::Unreadable => Reason::Malformed,
+            Step::Join => Reason::MptcpJoin,
+            Step::Open if is_under_penalty(source, tables) => Reason::Penalty,
+            Step::Open => Reason::LoginAttempt,
+        }
     };
     conclude(reason, SessionId::NONE, node, source, tables)
 }
@@ -77,6 +81,11 @@ fn malformed<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) ->
         return Verdict::plain(Reason::NotLocal);
     }
     conclude(Reason::Malformed, SessionId::NONE, node_mode(tables), packet.source(), tables)
+}
+
+#[inline(always)]
+fn is_under_penalty(source: Address, tables: &impl Tables) -> bool {
+    tables.penalty(source.neighbourhood()).is_some_and(|penalty| !penalty.is_over(tables.now()))
 }
 
 /// What a reason comes to, given who must never be dropped and what the mode allows.

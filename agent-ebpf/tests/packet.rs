@@ -166,7 +166,7 @@ proptest! {
             let packet = Packet::parse(&bytes[..], layer);
             let _addresses = (packet.source(), packet.destination());
             if let Content::Segment(segment) = packet.content() {
-                let _answer = packet.joins_multipath(&segment);
+                let _step = packet.step(&segment);
             }
         }
     }

@@ -170,13 +170,57 @@ fn a_multipath_join_to_a_login_port_is_dropped() {
         (&capable, Reason::LoginAttempt),
         (&[0, 30, 12, 0x10], Reason::LoginAttempt),
         (&[30, 1, 0x10, 0], Reason::LoginAttempt),
+        (&[30, 12], Reason::LoginAttempt),
         (&[2, 0, 30, 12, 0x10, 0, 0, 0], Reason::LoginAttempt),
         (&[2, 255, 30, 12, 0x10, 0, 0, 0], Reason::LoginAttempt),
     ] {
         assert_eq!(reason(&node(), &Frame::syn(stranger(), sshd(), options)), expected, "{options:?}");
     }
-    let answer = Frame { flags: frames::SYN | frames::ACK, ..Frame::syn(stranger(), sshd(), &join) };
-    assert_eq!(reason(&node(), &answer), Reason::LoginAttempt);
+    for flags in [frames::SYN | frames::ACK, frames::ACK] {
+        let later = Frame { flags, ..Frame::syn(stranger(), sshd(), &join) };
+        assert_eq!(reason(&node(), &later), Reason::LoginAttempt, "{flags:#x}");
+    }
+}
+
+#[test]
+fn a_penalty_is_no_business_of_connections_that_are_open_already() {
+    let penalties = [(address("198.51.222.2"), Penalty::until(NOW + 1))].into();
+    let world = World { penalties, ..node() };
+    const FIN: u8 = 0x01;
+    for (flags, expected) in [
+        (frames::SYN, Reason::Penalty),
+        (frames::SYN | FIN, Reason::Penalty),
+        (frames::SYN | frames::ACK, Reason::LoginAttempt),
+        (frames::ACK, Reason::LoginAttempt),
+        (FIN | frames::ACK, Reason::LoginAttempt),
+        (0, Reason::LoginAttempt),
+    ] {
+        let frame = Frame { flags, ..Frame::tcp(stranger(), sshd()) };
+        assert_eq!(reason(&world, &frame), expected, "{flags:#x}");
+    }
+}
+
+#[test]
+fn a_new_connection_whose_tcp_header_is_cut_off_is_malformed() {
+    const TCP: usize = 14 + 20;
+    let judged = |frame: &Frame, length: usize| judge(&node(), &frame.ethernet()[..TCP + length]).reason;
+    let syn = Frame::syn(stranger(), sshd(), &[2, 4, 5, 0xb4]);
+    for length in 4..24 {
+        assert_eq!(judged(&syn, length), Reason::Malformed, "{length}");
+    }
+    assert_eq!(judged(&syn, 24), Reason::LoginAttempt);
+
+    // The flags of anything else are all that need be there, and of a known flow not even those.
+    let later = Frame::tcp(stranger(), sshd());
+    assert_eq!((judged(&later, 13), judged(&later, 14)), (Reason::Malformed, Reason::LoginAttempt));
+    assert_eq!(judged(&alices_packet(), 4), Reason::Pinned);
+
+    // A first fragment in pieces this small would bring flags and options unseen.
+    let first = Frame { fragment: 0x2000, ..syn.clone() };
+    assert_eq!((judged(&first, 8), judged(&first, 24)), (Reason::Malformed, Reason::LoginAttempt));
+    let mut short = syn.ethernet();
+    short[TCP + 12] = 4 << 4;
+    assert_eq!(judge(&node(), &short).reason, Reason::Malformed);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod ending;
+mod environment;
 mod pam;
 mod principals;
 

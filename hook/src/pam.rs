@@ -16,7 +16,7 @@ use cotter_hook::unmanaged;
 use rustix::process::getppid;
 
 use crate::arguments::Node;
-use crate::{ending, print};
+use crate::{ending, environment, print};
 
 /// The longest that a login waits for the agent.
 pub(crate) const LIMIT: Duration = Duration::from_secs(2);
@@ -27,7 +27,14 @@ const BRIEF_LIMIT: Duration = Duration::from_millis(300);
 const SILENT: &str = "cotter: this node cannot check logins at the moment and so refuses them.\n\
                       cotter: tell its administrator; logging in again does not help.";
 
+/// What a user reads when the environment is not PAM's alone.
+const TAMPERED: &str =
+    "cotter: this login brings settings of its own where only the system's may be, and is refused.";
+
 pub(crate) fn run(node: &Node) -> ExitCode {
+    if let Some(sign) = environment::tampering() {
+        return refuse_tampered(node, &sign);
+    }
     let pam_type = env::var_os("PAM_TYPE").unwrap_or_default();
     match pam_type.to_str() {
         Some("open_session") => open(node),
@@ -41,6 +48,16 @@ pub(crate) fn run(node: &Node) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// In every mode: what is known of such a login is what its user wants to be known.
+fn refuse_tampered(node: &Node, sign: &str) -> ExitCode {
+    let login = Login::from_environment();
+    let advice = "pam_env with user_readenv must stand behind the hook in PAM's configuration";
+    node.log.line(Severity::Alert, &format!("{login}: {sign}; {advice}"));
+    let fallback = Fallback::read(&node.runtime_dir, &node.state_dir);
+    login.refuse(node, login.connection(&fallback.login_ports).as_ref(), TAMPERED);
+    ExitCode::FAILURE
 }
 
 /// What the agent says of a login.

@@ -28,9 +28,9 @@ mod figures;
 mod report;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
 /// Measures what Cotter costs.
@@ -40,7 +40,7 @@ struct Options {
     #[arg(long)]
     baseline: PathBuf,
     /// How often everything is measured
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 200)]
     rounds: usize,
     /// Write every single figure to this file
     #[arg(long, value_name = "FILE")]
@@ -63,10 +63,20 @@ fn main() -> ExitCode {
 
 /// Whether all is well: every goal met, or nobody asked.
 fn measure(options: &Options) -> Result<bool> {
+    go_first()?;
     let rounds = round::run(&options.baseline, options.rounds)?;
     report::show(&rounds);
     if let Some(file) = &options.json {
         report::write(file, &rounds)?;
     }
     Ok(!options.check || row::GOALS.iter().all(|goal| goal.is_met(&rounds)))
+}
+
+/// Lets this process, and what it starts, run before everything else on the machine, whose other work would be measured
+/// too.
+fn go_first() -> Result<()> {
+    let own = std::process::id().to_string();
+    let status = Command::new("chrt").args(["--rr", "--pid", "1", &own]).status();
+    ensure!(status.context("chrt (package util-linux)")?.success(), "no right to run before everything else");
+    Ok(())
 }

@@ -3,8 +3,7 @@
 use std::fs;
 
 use anyhow::Result;
-use lab::{Agent, AgentSetup, Ca, Identity, Lab, Login, Order, Sshd, SshdSetup, eventually};
-use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+use lab::{ALICE, Agent, AgentSetup, Ca, Identity, Lab, Login, Order, Sshd, SshdSetup, eventually};
 
 const PINNING: &str = r#"extension:roles@cotter=["pinned-ip"]"#;
 const AT_ALICE: &str = "198.51.111.1/32";
@@ -12,23 +11,13 @@ const AT_ALICE: &str = "198.51.111.1/32";
 /// Prints the principal, as the shortest script does that sshd can ask.
 const SCRIPT: &str = "/usr/lib/cotter/print-principal";
 
-/// How many open files a service may have unless it asks for more, as systemd sets it. `pam_exec` closes as many as
-/// there may be before it runs anything, which takes long where there is no such limit.
-const OPEN_FILES: u64 = 1024;
-
-const HIGHEST_PRIORITY: i32 = -20;
-
-/// Limits this process, and what it starts, like a service of systemd; and puts them before everything else that the
-/// machine may be busy with.
-pub(crate) fn limit_like_systemd() -> Result<()> {
-    let hard = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: Some(OPEN_FILES), maximum: hard })?;
-    Ok(setpriority_process(None, HIGHEST_PRIORITY)?)
-}
+/// The host's key, as the lab has it.
+const HOST_KEY: &str = "/root/host";
 
 /// A node, its sshd, and alice with a pinned certificate.
 pub(crate) struct Node {
     identity: Identity,
+    ca: Ca,
     _sshd: Sshd,
     agent: Option<Agent>,
     pub(crate) lab: Lab,
@@ -38,30 +27,35 @@ impl Node {
     /// sshd asks the agent.
     pub(crate) fn with_agent() -> Result<Self> {
         let lab = Lab::start()?;
-        let ca = Ca::new(lab.node(), "ca")?;
+        acknowledge_at_once(&lab)?;
+        let ca = Ca::new(lab.node(), "example")?;
+        let order = Order { options: &[PINNING], ..Order::login("alice", &["alice"]) };
+        let identity = ca.issue("alice", &order.pinned(AT_ALICE))?;
         let agent = AgentSetup::new("enforce")
             .cluster("example.com", &ca, "roles_from = \"cotter\"")?
             .role("pinned-ip", &["pin_source_ip: true"])
             .start(&lab)?;
-        Self::finish(lab, &ca, &SshdSetup::with_cotter(&ca)?, Some(agent))
+        let sshd = SshdSetup::with_cotter(&ca)?.start(&lab)?;
+        Ok(Self { identity, ca, _sshd: sshd, agent: Some(agent), lab })
     }
 
-    /// sshd asks a shell script.
-    pub(crate) fn with_script() -> Result<Self> {
+    /// The same node, with the same keys, but sshd asks a shell script. With keys of its own a login could take several
+    /// milliseconds more or less: OpenSSH's Ed25519 takes longer for some than for others.
+    pub(crate) fn with_script_instead(twin: &Self) -> Result<Self> {
         let lab = Lab::start()?;
-        let ca = Ca::new(lab.node(), "ca")?;
+        acknowledge_at_once(&lab)?;
+        let identity = twin.identity.clone();
+        for file in [HOST_KEY, &identity.key, &identity.certificate()] {
+            lab.node().write(file, &twin.lab.node().read(file)?)?;
+            lab.node().run("chmod", &["600", file])?;
+        }
         lab.node().write(SCRIPT, "#!/bin/sh\necho \"$1\"\n")?;
         lab.node().run("chmod", &["755", SCRIPT])?;
-        let sshd = SshdSetup::plain(&ca)?
+        let sshd = SshdSetup::plain(&twin.ca)?
             .line(&format!("AuthorizedPrincipalsCommand {SCRIPT} %u"))
-            .line("AuthorizedPrincipalsCommandUser nobody");
-        Self::finish(lab, &ca, &sshd, None)
-    }
-
-    fn finish(lab: Lab, ca: &Ca, sshd: &SshdSetup, agent: Option<Agent>) -> Result<Self> {
-        let order = Order { options: &[PINNING], ..Order::login("alice", &["alice"]) };
-        let identity = ca.issue("alice", &order.pinned(AT_ALICE))?;
-        Ok(Self { identity, _sshd: sshd.start(&lab)?, agent, lab })
+            .line("AuthorizedPrincipalsCommandUser nobody")
+            .start(&lab)?;
+        Ok(Self { identity, ca: twin.ca.clone(), _sshd: sshd, agent: None, lab })
     }
 
     /// Alice's way in. The default key exchange takes several times as long as all the rest together, and as much longer
@@ -79,6 +73,19 @@ impl Node {
     pub(crate) fn settle(&self) -> Result<()> {
         eventually("sshd is left alone", || Ok((self.lab.node().enter(servers)?? <= 1).then_some(())))
     }
+}
+
+/// Keeps TCP from holding back acknowledgements between alice and the node. sshd waits for some of them before it sends
+/// on, and the kernel's timer for them is ten times as coarse as what is to be measured.
+fn acknowledge_at_once(lab: &Lab) -> Result<()> {
+    for (place, device) in [(lab.alice(), "eth0"), (lab.node().clone(), ALICE.device)] {
+        let routes = place.run("ip", &["-4", "route", "show", "dev", device])?;
+        for route in routes.lines() {
+            let words = ["-4", "route", "change"].into_iter().chain(route.split_whitespace());
+            place.run("ip", &words.chain(["dev", device, "quickack", "1"]).collect::<Vec<_>>())?;
+        }
+    }
+    Ok(())
 }
 
 /// How many processes of sshd there are, the listening one included.

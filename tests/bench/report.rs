@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use rustix::process::{Resource, getrlimit};
 use serde_json::{Map, Value, json};
 
 use crate::figures::Figures;
@@ -48,6 +49,8 @@ pub(crate) fn write(file: &Path, rounds: &[Round]) -> Result<()> {
         "kernel": kernel.release().to_string_lossy(),
         "machine": kernel.machine().to_string_lossy(),
         "processors": std::thread::available_parallelism()?,
+        // Debian 12's `pam_exec` closes as many descriptors as there may be, up to 65535, before it runs the hook.
+        "open_files_limit": getrlimit(Resource::Nofile).maximum,
         "goals": GOALS.iter().map(goal).collect::<Vec<_>>(),
         "rounds": rounds.iter().map(figures).collect::<Vec<_>>(),
     });

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::locks::LockBench;
 use crate::logins;
-use crate::node::{Node, limit_like_systemd};
+use crate::node::Node;
 use crate::packets::PacketBench;
 use crate::row::Round;
 
@@ -18,10 +18,9 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Measures everything so many times, taking turns: what disturbs the machine for a while disturbs all alike.
 pub(crate) fn run(baseline: &Path, rounds: usize) -> Result<Vec<Round>> {
     println!("bench: fills the kernel's maps with 100,000 sessions, sets up two nodes");
-    limit_like_systemd()?;
     let packets = PacketBench::set_up(baseline).context("packets")?;
-    let script = Node::with_script().context("node with a script")?;
     let agent = Node::with_agent().context("node with the agent")?;
+    let script = Node::with_script_instead(&agent).context("node with a script")?;
     let locks = LockBench::set_up(&agent)?;
     // What is read for the first time takes longer: one round does not count.
     let mut measured = Vec::new();

@@ -258,9 +258,12 @@ pub fn odd(dice: &mut Dice, source: SocketAddr, destination: SocketAddr) -> Vec<
             let options = mp_join(dice);
             Frame::syn(source, destination, &options)
         }
-        3 => Frame::syn(source, destination, &[2, 4, 5, 0xb4, 1, 3, 3, 7]),
+        3..=5 => Frame::syn(source, destination, &[2, 4, 5, 0xb4, 1, 3, 3, 7]),
         _ => Frame::tcp(source, destination),
     };
+    if dice.once_in(16) {
+        frame.flags = dice.below(256) as u8;
+    }
     for _ in 0..dice.below(4).saturating_sub(1) {
         frame.tags.push(*dice.one_of(&[0x8100, 0x88a8]));
     }

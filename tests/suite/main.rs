@@ -20,12 +20,20 @@ mod kernel_verdict;
 mod login;
 /// `audit` and `off` deny and drop nothing; `enforce` can be tried and goes back by itself.
 mod modes;
+/// What a lenient mode lets pass, of the node or of a role, and what enforcing catches up on.
+mod lenient;
 /// Programs of others on the same interface go on, and so does ours.
 mod neighbours;
+/// How far a word of the administrator's reaches: whom a lock names, for how long, and whom nothing keeps out.
+mod reach;
+/// When a session is over: with its last process where it has a control group of its own, else with its connection.
+mod session_end;
 /// Strangers who hammer sshd keep nobody else out.
 mod strangers;
 /// What a starting agent finds, keeps, copies, leaves alone.
 mod takeover;
+/// Connections to a login port that have no session: there to stay, or older than the agent.
+mod unmanaged;
 
 /// A node that enforces, with an authority, an sshd and an agent: what most of the above begin with.
 mod scene;

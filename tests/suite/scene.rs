@@ -37,7 +37,16 @@ impl Scene {
         agent: impl FnOnce(AgentSetup) -> AgentSetup,
         sshd: impl FnOnce(SshdSetup) -> SshdSetup,
     ) -> Result<Self> {
-        let lab = Lab::start()?;
+        Self::in_lab(Lab::start()?, mode, agent, sshd)
+    }
+
+    /// The same in a lab in which something is there already.
+    pub(crate) fn in_lab(
+        lab: Lab,
+        mode: &str,
+        agent: impl FnOnce(AgentSetup) -> AgentSetup,
+        sshd: impl FnOnce(SshdSetup) -> SshdSetup,
+    ) -> Result<Self> {
         let ca = Ca::new(lab.node(), "example")?;
         let setup = AgentSetup::new(mode)
             .cluster("example.com", &ca, "roles_from = \"cotter\"")?

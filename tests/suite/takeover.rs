@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use agent_ebpf::{ABI_VERSION, Flow, FlowKey, Session, SessionId};
+use agent_ebpf::{ABI_VERSION, Address, Flow, FlowKey, Network, Session, SessionId};
 use cotter_agent::datapath::{AttachMode, Datapath, Error, KernelLog, Method, Settings, Takeover, TcHook};
 use cotter_agent::interfaces::{self, Interface};
 
@@ -110,9 +110,8 @@ fn what_cannot_be_used_is_replaced_and_never_keeps_the_agent_from_starting() {
                 fs::rename(version(ABI_VERSION), version(ABI_VERSION + 8)).unwrap();
             }),
             ("a map is missing", || fs::remove_file(version(ABI_VERSION) + "/SESSIONS").unwrap()),
-            ("another start was interrupted", || {
-                fs::create_dir(format!("{PINS}/staging")).unwrap();
-                fs::rename(version(ABI_VERSION) + "/EVENTS", format!("{PINS}/staging/EVENTS")).unwrap();
+            ("a map is another", || {
+                fs::rename(version(ABI_VERSION) + "/FLOWS", version(ABI_VERSION) + "/SESSIONS").unwrap();
             }),
         ];
         for (what, spoil) in spoil {
@@ -125,6 +124,98 @@ fn what_cannot_be_used_is_replaced_and_never_keeps_the_agent_from_starting() {
             let left: Vec<_> = fs::read_dir(PINS).unwrap().map(|entry| entry.unwrap().path()).collect();
             assert_eq!(left, [Path::new(&version(ABI_VERSION))], "{what}");
         }
+    });
+}
+
+#[test]
+fn an_interrupted_start_loses_neither_sessions_nor_attachments() {
+    in_a_private_namespace(|| {
+        let device = device();
+        agent_that_died(&device);
+        let staging = format!("{PINS}/staging");
+        let interrupt: [(&str, fn(&str)); 3] = [
+            ("while the new maps were made", |staging| {
+                fs::create_dir(staging).unwrap();
+                fs::rename(version(ABI_VERSION) + "/EVENTS", format!("{staging}/EVENTS")).unwrap();
+            }),
+            ("when they were in place", |staging| {
+                fs::create_dir(staging).unwrap();
+                for link in fs::read_dir(version(ABI_VERSION)).unwrap().map(|entry| entry.unwrap().path()) {
+                    let name = link.file_name().unwrap().to_str().unwrap().to_owned();
+                    if name.starts_with("link_cotter_xdp") {
+                        fs::rename(&link, format!("{staging}/{name}")).unwrap();
+                    }
+                }
+            }),
+            ("before it began", |_| {}),
+        ];
+        for (when, interrupt) in interrupt {
+            interrupt(&staging);
+            let (mut datapath, found) = open(PINS);
+            let sessions = match found {
+                Takeover::SameVersion { sessions } | Takeover::Migrated { sessions, .. } => sessions,
+                other => panic!("{when}: {other:?}"),
+            };
+            assert_eq!(sessions, 1, "{when}");
+            assert_eq!(
+                (methods(&datapath), datapath.verify().unwrap()),
+                (vec![Method::Xdp], vec![]),
+                "{when}"
+            );
+            assert_knows_the_session(&datapath);
+            let left: Vec<_> = fs::read_dir(PINS).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert_eq!(left, [Path::new(&version(ABI_VERSION))], "{when}");
+        }
+    });
+}
+
+#[test]
+fn a_pin_that_somebody_removed_is_put_back_and_the_program_stays() {
+    in_a_private_namespace(|| {
+        for how in [AttachMode::Auto, AttachMode::Tc] {
+            let device = device();
+            let (mut datapath, _) = open(PINS);
+            let method = datapath.attach(&device, how, TcHook::Auto).unwrap().method;
+            let pins = || {
+                let names = fs::read_dir(version(ABI_VERSION)).unwrap().map(|entry| entry.unwrap().path());
+                names.filter(|path| path.to_str().unwrap().contains(&format!("_{}", device.index)))
+            };
+            for pin in pins() {
+                fs::remove_file(pin).unwrap();
+            }
+            assert_eq!(pins().count(), 0);
+            assert_eq!(datapath.verify().unwrap(), []);
+            assert_eq!((pins().count(), methods(&datapath)), (1, vec![method]));
+            run("ip link del n0");
+            assert_eq!(datapath.verify().unwrap().len(), 1);
+        }
+    });
+}
+
+#[test]
+fn tables_that_are_full_take_in_their_new_contents_all_the_same() {
+    in_a_private_namespace(|| {
+        let (datapath, _) = open(PINS);
+        let tables = datapath.tables().unwrap();
+        let networks = |net: u8| -> Vec<Network> {
+            let host = |number: u16| [10, net, number.to_be_bytes()[0], number.to_be_bytes()[1]];
+            (0..4000).map(|number| Network::host(Address::v4(host(number)))).collect()
+        };
+        tables.set_never_drop(&networks(1)).unwrap();
+        tables.set_never_drop(&networks(2)).unwrap();
+        assert!(tables.set_never_drop(&[networks(3), networks(4)].concat()).is_err());
+
+        let id = |number: u64| SessionId::new(1000 + number);
+        let full = (0..=64).find_map(|n| tables.insert_session(id(n), &Session::unpinned(), b"").err());
+        assert!(matches!(full, Some(Error::TableFull { .. })), "{full:?}");
+        assert_eq!(tables.sessions().unwrap().len(), 64);
+        assert_eq!(tables.details(id(64)).unwrap(), None, "no trace of the one too many");
+        assert_eq!(tables.drops(id(64)).unwrap(), None);
+        let flow = |port: u16| FlowKey::tcp(([198, 51, 100, 1], port).into(), ([192, 0, 2, 10], 22).into());
+        let flows = (0..=128)
+            .find_map(|n| tables.insert_flow(&flow(n), &Flow::of(ID, (1 << 60) + u64::from(n))).err());
+        assert!(matches!(flows, Some(Error::TableFull { .. })), "{flows:?}");
+        assert_eq!(tables.flow(&flow(128)).unwrap(), None);
     });
 }
 

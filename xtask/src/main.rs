@@ -1,9 +1,13 @@
 //! The project's tasks: `cargo xtask <task>`.
 
+/// What Cotter costs, measured against its goals.
+mod bench;
 /// The story, played in namespaces of its own.
 mod demo;
 /// Format, clippy for host and kernel, licences, advisories and sources.
 mod lint;
+/// Whether the tests notice when the rules are changed.
+mod mutants;
 /// What the tasks need of the machine, found by looking and installed where it is missing.
 mod setup;
 /// Every test there is, summed up in one line.
@@ -40,6 +44,10 @@ enum Task {
     Test(test::Options),
     /// Play the story: login, theft, cut, expiry, a dead agent (needs root)
     Demo(demo::Options),
+    /// Measure what Cotter costs, beside its goals (needs root)
+    Bench(bench::Options),
+    /// Change the rules in many small ways, and see that the tests notice
+    Mutants(mutants::Options),
     /// Check format, lints, licences, advisories and sources
     Lint,
 }
@@ -49,6 +57,8 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(setup::Needs::Everything).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options),
         Task::Demo(options) => demo::run(&options),
+        Task::Bench(options) => bench::run(&options),
+        Task::Mutants(options) => mutants::run(&options),
         Task::Lint => lint::run(),
     };
     done.unwrap_or_else(|error| {

@@ -8,9 +8,10 @@ use anyhow::{Context, Result, bail};
 use crate::toolchain::{Toolchain, bpf_target};
 use crate::{apt, cargo, step};
 
-/// The linker's and the policy checker's versions; both are built with `cargo install`.
+/// The versions of what is built with `cargo install`: the linker, the policy checker, the mutator.
 const BPF_LINKER: &str = "0.13.0";
 const CARGO_DENY: &str = "0.20.2";
+const CARGO_MUTANTS: &str = "27.1.0";
 /// Where Debian keeps the LLVM that the linker is built with.
 const LLVM: &str = "/usr/lib/llvm-22";
 
@@ -19,10 +20,25 @@ const LLVM: &str = "/usr/lib/llvm-22";
 pub(crate) enum Needs {
     /// Building, testing, the demo.
     Running,
+    /// The same, and the bench.
+    Measuring,
     /// Format, lints, licences.
     Linting,
+    /// Mutants.
+    Mutating,
     /// All of them.
     Everything,
+}
+
+impl Needs {
+    fn include(self, other: Self) -> bool {
+        self == other || self == Self::Everything || (self == Self::Measuring && other == Self::Running)
+    }
+
+    /// Whether the kernel programs are built.
+    fn kernel_programs(self) -> bool {
+        self != Self::Mutating
+    }
 }
 
 /// A file to look for (a program by its name, anything else by its path) and Debian's package for it.
@@ -45,6 +61,8 @@ const LAB: [Need; 12] = [
     ("tcpdump", "tcpdump"),
     ("bpftool", "bpftool"),
 ];
+/// To compare with.
+const BENCH: [Need; 1] = [("xdp-filter", "xdp-tools")];
 const SSHD: &str = "openssh-server";
 /// For building the linker.
 const LINKER: [Need; 4] = [
@@ -61,10 +79,15 @@ pub(crate) const DEBIAN_CLIPPY: &str = "/usr/bin/clippy-driver";
 /// Looks for what is needed, and installs what is not there.
 pub(crate) fn run(needs: Needs) -> Result<()> {
     packages(needs)?;
-    linker()?;
-    if needs != Needs::Running {
-        install_deny()?;
+    if needs.kernel_programs() {
+        linker()?;
+    }
+    if needs.include(Needs::Linting) {
+        install_tool("cargo-deny", CARGO_DENY)?;
         rustup_components()?;
+    }
+    if needs.include(Needs::Mutating) {
+        install_tool("cargo-mutants", CARGO_MUTANTS)?;
     }
     Ok(())
 }
@@ -79,16 +102,19 @@ fn packages(needs: Needs) -> Result<()> {
         }
     };
     look(&BUILD);
-    if needs != Needs::Linting {
+    if needs.include(Needs::Running) {
         look(&LAB);
     }
-    if find("bpf-linker").is_none() {
+    if needs.include(Needs::Measuring) {
+        look(&BENCH);
+    }
+    if needs.kernel_programs() && find("bpf-linker").is_none() {
         look(&LINKER);
     }
-    if !compiler_is_there() {
+    if needs.kernel_programs() && !compiler_is_there() {
         wanted.extend(DEBIAN_COMPILER);
     }
-    if needs != Needs::Running && !has_nightly_sources() && find(DEBIAN_CLIPPY).is_none() {
+    if needs.include(Needs::Linting) && !has_nightly_sources() && find(DEBIAN_CLIPPY).is_none() {
         wanted.push("rust-web-clippy");
     }
     install(&wanted)
@@ -129,11 +155,11 @@ fn linker() -> Result<()> {
     toolchain().map(drop)
 }
 
-fn install_deny() -> Result<()> {
-    if find("cargo-deny").is_none() {
+fn install_tool(name: &str, version: &str) -> Result<()> {
+    if find(name).is_none() {
         let mut install = cargo::command();
-        install.args(["install", "cargo-deny", "--version", CARGO_DENY, "--locked"]);
-        step::run("cargo install cargo-deny (some minutes)", &mut install)?;
+        install.args(["install", name, "--version", version, "--locked"]);
+        step::run(&format!("cargo install {name} (some minutes)"), &mut install)?;
     }
     Ok(())
 }

@@ -60,6 +60,11 @@ pub enum What {
         /// How many since the last report.
         count: u64,
     },
+    /// Lines that the journal or the event log was too slow for.
+    LinesLost {
+        /// How many since the last report.
+        count: u64,
+    },
     /// A session is in the kernel's maps.
     SessionOpened {
         /// The session's id.
@@ -73,6 +78,8 @@ pub enum What {
         cause: CutCause,
         /// Sockets that were closed.
         sockets: usize,
+        /// True in audit mode: nothing was dropped or closed.
+        overruled: bool,
     },
     /// A session's last process or socket is gone.
     SessionClosed {

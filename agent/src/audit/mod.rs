@@ -4,15 +4,19 @@ mod event;
 mod file;
 mod journal;
 mod limit;
+pub(crate) mod queue;
 
 pub use event::{CutCause, Event, Step, Subject, What};
 
 use file::EventFile;
+use journal::Journal;
 use limit::SourceLimit;
 use pinning::{LoginReason, Mode};
+use queue::Queue;
 use std::collections::VecDeque;
+use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::broadcast;
@@ -24,6 +28,7 @@ const RECENT: usize = 1000;
 #[derive(Debug)]
 pub struct Audit {
     node: String,
+    journal: Queue,
     state: Mutex<State>,
     live: broadcast::Sender<Event>,
 }
@@ -31,7 +36,8 @@ pub struct Audit {
 #[derive(Debug)]
 struct State {
     mode: Mode,
-    file: EventFile,
+    file: Option<Queue>,
+    file_path: Option<PathBuf>,
     recent: VecDeque<Event>,
     denials: SourceLimit,
     drops: SourceLimit,
@@ -39,17 +45,22 @@ struct State {
 
 impl Audit {
     /// An audit trail of this node, with a copy in `file` if one is named.
-    #[must_use]
-    pub fn new(mode: Mode, file: Option<&Path>) -> Self {
+    ///
+    /// # Errors
+    /// There is no thread to write it.
+    pub fn new(mode: Mode, file: Option<&Path>) -> io::Result<Self> {
         let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let journal = Journal::open();
+        let journal = Queue::new("journal", move |line| journal.write(line))?;
         let state = State {
             mode,
-            file: EventFile::new(file),
+            file: file.map(event_file).transpose()?,
+            file_path: file.map(Path::to_owned),
             recent: VecDeque::new(),
             denials: SourceLimit::default(),
             drops: SourceLimit::default(),
         };
-        Self { node, state: Mutex::new(state), live: broadcast::channel(256).0 }
+        Ok(Self { node, journal, state: Mutex::new(state), live: broadcast::channel(256).0 })
     }
 
     /// Writes one event, now.
@@ -58,8 +69,10 @@ impl Audit {
         let event = Event { time: timestamp(), node: self.node.clone(), mode: state.mode, what, subject };
         let line = serde_json::to_string(&event)
             .unwrap_or_else(|error| format!("{{\"event\":\"error\",\"error\":\"{error}\"}}"));
-        journal::write(&line);
-        state.file.append(&line);
+        self.journal.push(&line);
+        if let Some(file) = &state.file {
+            file.push(&line);
+        }
         state.recent.truncate(RECENT - 1);
         state.recent.push_front(event.clone());
         // Nobody following is not an error.
@@ -95,6 +108,16 @@ impl Audit {
         for (source, count) in drops {
             self.write(What::DropsSuppressed { count }, of_source(source));
         }
+        let lost = self.journal.take_lost() + self.state().file.as_ref().map_or(0, Queue::take_lost);
+        if lost > 0 {
+            self.write(What::LinesLost { count: lost }, Subject::default());
+        }
+    }
+
+    /// The mode that events carry.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.state().mode
     }
 
     /// The mode that events carry from now on.
@@ -103,10 +126,20 @@ impl Audit {
     }
 
     /// Writes the copy to another file from now on.
-    pub fn set_file(&self, file: Option<&Path>) {
-        let former = std::mem::replace(&mut self.state().file, EventFile::new(file));
-        // Waits for its disk; nobody else need.
+    ///
+    /// # Errors
+    /// There is no thread to write it; the old file stays.
+    pub fn set_file(&self, file: Option<&Path>) -> io::Result<()> {
+        let mut state = self.state();
+        if state.file_path.as_deref() == file {
+            return Ok(());
+        }
+        let former = std::mem::replace(&mut state.file, file.map(event_file).transpose()?);
+        state.file_path = file.map(Path::to_owned);
+        drop(state);
+        // Waits a moment for its disk; nobody else need.
         drop(former);
+        Ok(())
     }
 
     /// The latest events, oldest first, and those to come.
@@ -119,6 +152,11 @@ impl Audit {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn event_file(path: &Path) -> io::Result<Queue> {
+    let mut file = EventFile::at(path);
+    Queue::new("event-log", move |line| file.append(line))
 }
 
 /// A subject of which no more than its address is known.

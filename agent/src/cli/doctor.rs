@@ -1,6 +1,7 @@
 //! `doctor`: what would keep Cotter from working, one line a finding, each with its remedy.
 
 use super::exit::Failure;
+use super::pam_order::{self, Order};
 use super::{Common, Exit, client, output};
 use crate::config;
 use crate::daemon::call::{Answer, Call};
@@ -39,7 +40,9 @@ impl Finding {
 }
 
 pub(super) fn doctor(common: &Common) -> Result<Exit, Failure> {
-    let findings = [btf(), cgroup2(), break_glass(), configuration(common)].into_iter().chain(agent(common));
+    let findings = [btf(), cgroup2(), ptrace(), pam(), break_glass(), configuration(common)]
+        .into_iter()
+        .chain(agent(common));
     let findings: Vec<Finding> = findings.collect();
     if common.json {
         output::json(&findings);
@@ -75,6 +78,31 @@ fn cgroup2() -> Finding {
     match crate::session::Cgroups::find() {
         Ok(_) => Finding::ok("cgroup2 is mounted"),
         Err(error) => Finding::warning(error.to_string(), "sessions end with their connection until it is"),
+    }
+}
+
+fn ptrace() -> Finding {
+    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    if scope.trim() == "3" {
+        return Finding::error(
+            "kernel.yama.ptrace_scope is 3: the connection of a login cannot be found",
+            "set it to 2 or less; 3 can only be left by a reboot",
+        );
+    }
+    Finding::ok("connections of sshd's processes can be found")
+}
+
+fn pam() -> Finding {
+    match pam_order::of("sshd", Path::new("/etc/pam.d")) {
+        Order::Right => Finding::ok("PAM runs the hook before users have a say in its environment"),
+        Order::NoHook => Finding::warning(
+            "PAM does not run the hook for sshd: logins are not turned into sessions",
+            "see packaging/pam/cotter",
+        ),
+        Order::EnvironmentFirst => Finding::error(
+            "/etc/pam.d/sshd runs pam_env with user_readenv before the hook: users can deceive it",
+            "move the hook's line directly behind common-session",
+        ),
     }
 }
 

@@ -11,6 +11,7 @@ mod explain;
 mod lock;
 mod mode;
 mod output;
+mod pam_order;
 mod penalties;
 mod replay;
 mod run;

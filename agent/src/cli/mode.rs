@@ -37,6 +37,7 @@ pub(super) fn mode(common: &Common, options: &Options) -> Result<Exit, Failure> 
     }
     if let Some(problem) = in_force.problem {
         eprintln!("cotter-agent: {problem}");
+        return Ok(Exit::Unavailable);
     }
     Ok(Exit::Done)
 }

@@ -3,7 +3,7 @@
 use super::ConfigError;
 use super::file::ClusterTable;
 use super::load::{Source, files_with_extension, read_text};
-use pinning::{CaKey, Cluster, OnExpiry, Policy, PolicyError, Role, RoleMap, RolesFrom};
+use pinning::{CaKey, Cluster, OnExpiry, OnNewAddress, Policy, PolicyError, Role, RoleMap, RolesFrom};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -95,10 +95,25 @@ impl Reading {
                     column: number(unused.column),
                     field: unused.field.clone(),
                 }));
+                self.note_later_options(&path, &role);
                 roles.push(role);
             }
         }
         Ok(roles)
+    }
+
+    /// Options that are ours, and that this version's agent does not act on yet.
+    fn note_later_options(&mut self, path: &Path, role: &Role) {
+        let options = &role.options;
+        let later = [
+            ("pin_endpoints", options.pin_endpoints.is_some()),
+            ("require_second_factor", options.require_second_factor),
+            ("on_new_address: follow", options.on_new_address == Some(OnNewAddress::Follow)),
+        ];
+        for (name, _) in later.into_iter().filter(|(_, set)| *set) {
+            let field = format!("spec.options.{name} of role {}", role.name);
+            self.unused.push(UnusedField { file: path.to_owned(), line: number(role.line), column: 1, field });
+        }
     }
 
     fn cluster(

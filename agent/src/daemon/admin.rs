@@ -171,6 +171,7 @@ impl Daemon {
         if !self.locks().remove(&id) {
             return Answer::NotFound { what: format!("lock {id}") };
         }
+        self.forgive_unlocked();
         let stored = self.store();
         self.audit.write(What::Unlocked { lock: id.clone() }, Subject::default());
         match stored {
@@ -185,24 +186,22 @@ impl Daemon {
         if within.is_some_and(|within| within > LONGEST_TRIAL) {
             return Answer::Refused { why: "a mode can be on trial for 7 days at most".to_owned() };
         }
-        let before = self.mode();
-        {
-            let mut node = lock(&self.mode);
-            match within {
-                Some(within) => node.try_out(mode, within, Instant::now()),
-                None => node.set(mode),
-            }
-        }
+        let problem = self.change_mode("command", |node| match within {
+            Some(within) => node.try_out(mode, within, Instant::now()),
+            None => node.set(mode),
+        });
         let not_stored = self.store().err().map(|error| format!("it will not outlive the agent: {error}"));
-        let problem = self.apply_mode(before, "command").or(not_stored);
-        Answer::Mode(ModeInForce { problem, ..lock(&self.mode).in_force(Instant::now()) })
+        let problem = problem.or(not_stored);
+        let in_force = lock(&self.mode).in_force(Instant::now());
+        Answer::Mode(ModeInForce { problem, ..in_force })
     }
 
     /// Stores what outlives a reboot.
     pub(super) fn store(&self) -> io::Result<()> {
         let file = lock(&self.state_file);
         // Copied out before it is written: the disk may take its time, and logins need the locks meanwhile.
-        let (mode, locks) = (lock(&self.mode).to_store(), self.locks().list());
+        let mode = lock(&self.mode).to_store();
+        let locks = self.locks().list();
         file.write(&Stored { mode, locks: locks.to_vec() })
     }
 }

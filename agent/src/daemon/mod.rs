@@ -37,7 +37,8 @@ use std::time::Instant;
 use strangers::Strangers;
 use tokio::sync::Notify;
 
-/// Everything that the tasks of the daemon share. Locks are taken one at a time and held for moments only.
+/// Everything that the tasks of the daemon share. Locks are held for moments only, and no other is taken meanwhile, but
+/// for `mode_change` and `state_file`, which are for those who may wait.
 pub(crate) struct Daemon {
     pub(crate) audit: Arc<Audit>,
     pub(crate) sessions: Sessions,
@@ -45,6 +46,8 @@ pub(crate) struct Daemon {
     config_path: PathBuf,
     reload_error: Mutex<Option<String>>,
     mode: Mutex<NodeMode>,
+    /// Held while the mode changes everywhere.
+    mode_change: Mutex<()>,
     locks: Mutex<Locks>,
     state_file: Mutex<StateFile>,
     tables: Arc<Tables>,
@@ -91,6 +94,12 @@ impl Daemon {
     /// Whether a session, or a connection that is not the agent's to end, comes from a source.
     pub(crate) fn has_guests_from(&self, source: IpAddr) -> bool {
         self.sessions.any_from(source) || lock(&self.strangers).any_unmanaged_from(source)
+    }
+
+    /// What was marked as cut by locks that are gone, while nothing was enforced, is not cut.
+    pub(crate) fn forgive_unlocked(&self) {
+        let (locks, now) = (self.locks().list(), clock::unix());
+        self.sessions.forgive(|record| locks.iter().any(|lock| lock_matches(lock, record, now)));
     }
 
     /// Cuts a session if a lock matches it; true if one does.

@@ -57,12 +57,6 @@ impl NodeMode {
         self.trial.filter(|trial| now < trial.until)
     }
 
-    /// The mode that is or was on trial, until the trial is ended.
-    #[must_use]
-    pub(crate) fn in_trial(&self) -> Option<Mode> {
-        self.trial.map(|trial| trial.mode)
-    }
-
     /// What is to be stored.
     #[must_use]
     pub(crate) fn to_store(&self) -> Option<Commanded> {
@@ -80,13 +74,23 @@ impl NodeMode {
         self.trial = Some(Trial { mode, until: now + within });
     }
 
-    /// Ends a trial that has run out; true if one had.
-    pub(crate) fn end_trial(&mut self, now: Instant) -> bool {
-        let ended = self.trial.is_some_and(|trial| trial.until <= now);
-        if ended {
+    /// Whether a trial has run out and was not ended yet.
+    #[must_use]
+    pub(crate) fn trial_is_over(&self, now: Instant) -> bool {
+        self.trial.is_some_and(|trial| trial.until <= now)
+    }
+
+    /// How long a trial goes on.
+    #[must_use]
+    pub(crate) fn until_trial_ends(&self, now: Instant) -> Option<Duration> {
+        self.trial.map(|trial| trial.until.saturating_duration_since(now))
+    }
+
+    /// Ends a trial that has run out; one that was confirmed or set anew meanwhile goes on.
+    pub(crate) fn end_trial(&mut self, now: Instant) {
+        if self.trial_is_over(now) {
             self.trial = None;
         }
-        ended
     }
 
     /// A new configuration is in force; one that asks for another mode than before overrules the command.
@@ -123,7 +127,9 @@ mod tests {
         mode.try_out(Mode::Enforce, MINUTE, now);
         assert_eq!(mode.at(now), Mode::Enforce);
         assert_eq!(mode.at(now + MINUTE), Mode::Audit);
-        assert!(mode.end_trial(now + MINUTE));
+        assert!(mode.trial_is_over(now + MINUTE));
+        mode.end_trial(now + MINUTE);
+        assert!(!mode.trial_is_over(now + MINUTE));
         assert_eq!(mode.to_store(), None, "a trial is never stored");
     }
 

@@ -38,6 +38,7 @@ impl Daemon {
         if let Some(fixed) = needs_restart(&old, &new) {
             return Err(format!("{fixed} cannot change while the agent runs; restart it"));
         }
+        self.audit.set_file(new.event_log.as_deref()).map_err(|error| format!("event_log: {error}"))?;
         // The tables first: they are what can be refused. The old ones are put back then.
         if let Err(error) = self.write_tables(&new) {
             let restored = self.write_tables(&old);
@@ -46,17 +47,15 @@ impl Daemon {
                 restored.err().map(|error| format!("; and: {error}")).unwrap_or_default()
             ));
         }
-        let (before, hash, configured) = (self.mode(), new.hash.clone(), new.mode);
-        self.audit.set_file(new.event_log.as_deref());
+        let (hash, configured) = (new.hash.clone(), new.mode);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-        lock(&self.mode).reconfigure(configured);
-        self.apply_mode(before, "configuration");
+        let problem = self.change_mode("configuration", |mode| mode.reconfigure(configured));
         if self.config().login_ports != old.login_ports {
             // Whoever is connected to a port that was not looked at so far is not the agent's to end.
             self.look_at_strangers(true);
         }
         self.attach();
-        Ok(hash)
+        problem.map_or(Ok(hash), Err)
     }
 
     /// Writes what a configuration says into the kernel's tables.
@@ -83,16 +82,21 @@ impl Daemon {
         lock(&self.mode).try_out(trial, Duration::from_nanos(until - now), Instant::now());
     }
 
-    /// The mode may have changed: the kernel, the hook, the sessions and the audit trail follow. What did not.
-    pub(super) fn apply_mode(&self, before: Mode, by: &str) -> Option<String> {
+    /// Changes the mode; the kernel, the hook, the sessions and the audit trail follow, one change after the other. What
+    /// of it did not come about.
+    pub(super) fn change_mode(&self, by: &str, change: impl FnOnce(&mut NodeMode)) -> Option<String> {
+        let _one_at_a_time = lock(&self.mode_change);
+        // What was said last: a trial that has run out counts as what was on trial until this says otherwise.
+        let before = self.audit.mode();
+        change(&mut lock(&self.mode));
         let problem = self.write_mode().unwrap_or_else(|error| {
             tracing::error!("the kernel keeps the old mode: {error}");
             Some(format!("the kernel keeps the old mode: {error}"))
         });
         let now = self.mode();
         if now != before {
-            self.audit
-                .write(What::ModeChanged { from: before, to: now, by: by.to_owned() }, Subject::default());
+            let what = What::ModeChanged { from: before, to: now, by: by.to_owned() };
+            self.audit.write(what, Subject::default());
         }
         problem
     }
@@ -112,6 +116,9 @@ impl Daemon {
         self.tables.set_node(&node)?;
         let problem = tell_hook(&self.config(), mode, settled, until);
         self.audit.set_mode(mode);
+        if mode == Mode::Enforce {
+            self.forgive_unlocked();
+        }
         self.sessions.set_mode(mode, self.config().on_cut);
         Ok(problem)
     }

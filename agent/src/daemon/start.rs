@@ -63,7 +63,7 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
     let mode = NodeMode::new(config.mode, stored.mode);
     // Before anything that may fail: whether logins pass without the agent must not depend on its coming up.
     reload::tell_hook_at_start(&config, &mode);
-    let audit = Arc::new(Audit::new(mode.at(Instant::now()), config.event_log.as_deref()));
+    let audit = Arc::new(Audit::new(mode.at(Instant::now()), config.event_log.as_deref())?);
     let settings = Settings {
         pin_dir: config.bpf_pin_dir.clone(),
         max_sessions: config.max_sessions,
@@ -76,6 +76,7 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         audit,
         sessions,
         mode: Mutex::new(mode),
+        mode_change: Mutex::default(),
         locks: Mutex::new(Locks::new(stored.locks)),
         state_file: Mutex::new(state_file),
         penalties: Penalties::new(Arc::clone(&tables)),
@@ -95,7 +96,8 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
     };
     daemon.resume_trial();
     daemon.write_tables(&daemon.config())?;
-    daemon.apply_mode(daemon.mode(), "start");
+    // What goes wrong is logged, and `status` and `mode` show what is in force.
+    let _logged = daemon.change_mode("start", |_| ());
     daemon.attach();
     daemon.enforce_locks();
     daemon.look_at_strangers(true);
@@ -165,7 +167,8 @@ impl Daemon {
 
     /// Locks may have been set for sessions that were live when the agent died in between.
     fn enforce_locks(&self) {
-        for set in self.locks().list().iter() {
+        let locks = self.locks().list();
+        for set in locks.iter() {
             self.sessions.cut_locked(set);
         }
     }

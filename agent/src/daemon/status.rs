@@ -10,21 +10,26 @@ impl Daemon {
     pub(super) fn status(&self) -> Status {
         let config = self.config();
         let (attachments, not_covered) = self.coverage();
+        // One after the other: a temporary of the answer below would hold its lock until the answer is complete.
+        let mode = lock(&self.mode).in_force(Instant::now());
+        let reload_error = lock(&self.reload_error).clone();
+        let unmanaged = lock(&self.strangers).unmanaged().len();
+        let locks = self.locks().list().len();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started_at: self.started_at,
             takeover: self.takeover.clone(),
-            mode: lock(&self.mode).in_force(Instant::now()),
+            mode,
             config_hash: config.hash.clone(),
-            reload_error: lock(&self.reload_error).clone(),
+            reload_error,
             login_ports: config.login_ports.clone(),
             attachments,
             not_covered,
             sessions: self.sessions.len(),
             max_sessions: config.max_sessions,
-            unmanaged: lock(&self.strangers).unmanaged().len(),
-            locks: self.locks().list().len(),
+            unmanaged,
+            locks,
             penalties: self.penalties.list().len(),
             packets: self.packets(),
         }

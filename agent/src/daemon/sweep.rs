@@ -52,16 +52,20 @@ pub(super) async fn sweeps(daemon: Arc<Daemon>) {
     }
 }
 
-/// Cuts sessions at the second at which they end.
+/// Cuts sessions, and ends a mode on trial, at the moment at which they end.
 pub(super) async fn deadlines(daemon: Arc<Daemon>) {
     loop {
         // New sessions may end sooner than any known one, so look again every second.
-        let wait = daemon.sessions.next_end().map_or(SWEEP, |end| clock::until(end).min(SWEEP));
-        tokio::time::sleep(wait.max(Duration::from_millis(5))).await;
         let worker = Arc::clone(&daemon);
-        if let Err(error) = tokio::task::spawn_blocking(move || worker.sessions.cut_expired()).await {
-            tracing::error!("sessions that ended were not cut: {error}");
-        }
+        let wait = tokio::task::spawn_blocking(move || {
+            worker.end_what_is_due();
+            worker.until_next_end()
+        });
+        let wait = wait.await.unwrap_or_else(|error| {
+            tracing::error!("what ended was not cut: {error}");
+            SWEEP
+        });
+        tokio::time::sleep(wait.max(Duration::from_millis(5))).await;
     }
 }
 
@@ -87,6 +91,9 @@ impl Daemon {
         for gone in &ended {
             self.audit.write(What::Unlocked { lock: gone.id.clone() }, Subject::default());
         }
+        if !ended.is_empty() {
+            self.forgive_unlocked();
+        }
         if !ended.is_empty()
             && let Err(error) = self.store()
         {
@@ -103,11 +110,25 @@ impl Daemon {
         }
     }
 
+    /// Ends a trial that has run out: the kernel went back by itself at that moment, the rest follows.
     fn end_trial(&self) {
-        let before = lock(&self.mode).in_trial();
-        if let Some(before) = before.filter(|_| lock(&self.mode).end_trial(Instant::now())) {
-            self.apply_mode(before, "not confirmed in time");
+        let over = lock(&self.mode).trial_is_over(Instant::now());
+        if over {
+            // A failure is logged; the kernel's own clock has the last word.
+            let _logged = self.change_mode("not confirmed in time", |mode| mode.end_trial(Instant::now()));
         }
+    }
+
+    /// How long it is until something ends by itself, at most one sweep.
+    fn until_next_end(&self) -> Duration {
+        let session = self.sessions.next_end().map_or(SWEEP, clock::until);
+        let trial = lock(&self.mode).until_trial_ends(Instant::now()).unwrap_or(SWEEP);
+        session.min(trial).min(SWEEP)
+    }
+
+    fn end_what_is_due(&self) {
+        self.sessions.cut_expired();
+        self.end_trial();
     }
 
     /// Ends connections that stay on a login port without a session. At the agent's start, and while nothing is

@@ -135,25 +135,32 @@ impl Datapath {
     }
 
     /// Looks at every attachment and forgets those that are gone, because the device is or because somebody removed
-    /// the program; returns them.
+    /// the program; returns them. What somebody removed from the pin directory alone is put back there.
     pub fn verify(&mut self) -> Result<Vec<Attachment>, Error> {
         let interfaces = interfaces::list().map_err(Error::Interfaces)?;
         let mut lost = Vec::new();
-        for (index, attached) in &self.attached {
-            let interface = interfaces.iter().find(|interface| interface.index == *index);
-            let present = match interface {
-                Some(interface) => attached.is_present(interface)?,
-                None => false,
+        for (index, attached) in std::mem::take(&mut self.attached) {
+            let interface = interfaces.iter().find(|interface| interface.index == index);
+            let attachment = attached.attachment.clone();
+            let kept = match interface.map_or(Ok(false), |interface| attached.is_present(interface)) {
+                Ok(true) => attached.pinned_again(),
+                Ok(false) => attached.forgotten().map(|()| None),
+                Err(error) => {
+                    tracing::warn!(interface = attachment.interface, error = causes(&error), "not looked at");
+                    Ok(Some(attached))
+                }
             };
-            if !present {
-                lost.push(attached.attachment.clone());
-            }
-        }
-        for attachment in &lost {
-            if let Some(Attached { hold: Hold::Link { pin, link: _ }, .. }) =
-                self.attached.remove(&attachment.index)
-            {
-                pins::remove(&pin)?;
+            match kept {
+                Ok(Some(kept)) => drop(self.attached.insert(index, kept)),
+                Ok(None) => lost.push(attachment),
+                Err(error) => {
+                    tracing::warn!(
+                        interface = attachment.interface,
+                        error = causes(&error),
+                        "pin not as it should be"
+                    );
+                    lost.push(attachment);
+                }
             }
         }
         Ok(lost)
@@ -219,9 +226,7 @@ impl Datapath {
         };
         let pin = self.directory().join(link_name(program, interface.index));
         pins::remove(&pin)?;
-        let pinned = link.pin(&pin);
-        let pinned = pinned.map_err(|source| Error::Pin { path: pin.clone(), source: Box::new(source) })?;
-        Ok(Hold::Link { pin, link: pinned.into() })
+        pinned(link, pin)
     }
 }
 
@@ -235,12 +240,31 @@ impl Attached {
                     .info()
                     .map_err(|source| Error::Link { path: pin.clone(), source: Box::new(source) })?;
                 let id = info.program_id();
-                Ok(pin.exists()
-                    && match self.attachment.method {
-                        Method::Xdp | Method::XdpGeneric => interface.xdp.is_some_and(|xdp| xdp.id == id),
-                        Method::Tcx | Method::Clsact => on_tcx(interface, id)?,
-                    })
+                match self.attachment.method {
+                    Method::Xdp | Method::XdpGeneric => Ok(interface.xdp.is_some_and(|xdp| xdp.id == id)),
+                    Method::Tcx | Method::Clsact => on_tcx(interface, id),
+                }
             }
+        }
+    }
+
+    /// The same with its pin back in place, if there still is a directory for it.
+    fn pinned_again(self) -> Result<Option<Self>, Error> {
+        let hold = match self.hold {
+            Hold::Link { pin, link } if !pin.exists() && pin.parent().is_some_and(Path::is_dir) => {
+                tracing::warn!(pin = %pin.display(), "somebody has removed the pin of a link; it is pinned again");
+                pinned(link, pin)?
+            }
+            hold @ (Hold::Link { .. } | Hold::Filter(_)) => hold,
+        };
+        Ok(Some(Self { hold, ..self }))
+    }
+
+    /// Removes what is left of an attachment that is gone.
+    fn forgotten(self) -> Result<(), Error> {
+        match self.hold {
+            Hold::Link { pin, link: _ } => pins::remove(&pin),
+            Hold::Filter(_) => Ok(()),
         }
     }
 
@@ -255,6 +279,13 @@ impl Attached {
             Hold::Filter(filter) => clsact::detach(&filter, &self.attachment.interface),
         }
     }
+}
+
+/// Pins a link, so that it outlives the agent.
+fn pinned(link: FdLink, pin: PathBuf) -> Result<Hold, Error> {
+    let pinned = link.pin(&pin);
+    let pinned = pinned.map_err(|source| Error::Pin { path: pin.clone(), source: Box::new(source) })?;
+    Ok(Hold::Link { pin, link: pinned.into() })
 }
 
 /// The ways to try, in this order.

@@ -62,7 +62,16 @@ pub(super) fn attach(
             .attach_with_options(&interface.name, TcAttachType::Ingress, options)
             .and_then(|id| tc.take_link(id))
         {
-            Ok(link) => return keep(tc, program, link),
+            Ok(link) => {
+                if priority > 1 {
+                    let interface = interface.name.as_str();
+                    tracing::warn!(
+                        interface,
+                        "filters of others at clsact come before ours and may decide alone"
+                    );
+                }
+                return keep(tc, program, link);
+            }
             Err(error) => failure.get_or_insert(error),
         };
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use agent_ebpf::ABI_VERSION;
-use rustix::fs::{FlockOperation, flock, statfs};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with, statfs};
 use rustix::mount::{MountFlags, mount};
 
 use super::Error;
@@ -15,6 +15,8 @@ use super::Error;
 const BPFFS: &str = "/sys/fs/bpf";
 /// `BPF_FS_MAGIC` of `linux/magic.h`.
 const BPFFS_MAGIC: i64 = 0xcafe_4a11;
+/// The name of the directory in which a new version is put together.
+const STAGING: &str = "staging";
 
 /// The agent's pin directory, checked, and locked against a second agent.
 #[derive(Debug)]
@@ -55,7 +57,10 @@ impl Pins {
         check_own(path).map_err(refuse)?;
         let lock = File::open(path).map_err(Error::file(path))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
+            Ok(()) => {
+                let pins = Self { path: path.into(), _lock: lock };
+                pins.set_staging_aside().map(|()| pins)
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::AlreadyRunning { path: path.into() }),
             Err(error) => Err(Error::file(path)(error.into())),
         }
@@ -73,14 +78,31 @@ impl Pins {
 
     /// Where a new version is put together before it is moved into place; empty and fresh.
     pub(super) fn staging(&self) -> Result<PathBuf, Error> {
-        let staging = self.path.join("staging");
-        remove(&staging)?;
+        let staging = self.path.join(STAGING);
         DirBuilder::new().mode(0o700).create(&staging).map_err(Error::file(&staging))?;
         Ok(staging)
     }
 
-    /// A free place for what stands in the way of the current version, until its links have been taken over.
-    pub(super) fn replaced(&self) -> PathBuf {
+    /// Puts what an interrupted start has left to the others: links that judge packets may lie there.
+    fn set_staging_aside(&self) -> Result<(), Error> {
+        let staging = self.path.join(STAGING);
+        if staging.symlink_metadata().is_ok() { rename(&staging, &self.replaced()) } else { Ok(()) }
+    }
+
+    /// Makes what was put together the current version; what was that before lies among the others from then on. An
+    /// interrupted start leaves either the one or the other in force.
+    pub(super) fn put_in_force(&self, staging: &Path) -> Result<(), Error> {
+        let current = self.current();
+        if current.symlink_metadata().is_err() {
+            return rename(staging, &current);
+        }
+        let exchanged = renameat_with(CWD, staging, CWD, &current, RenameFlags::EXCHANGE);
+        exchanged.map_err(|error| Error::file(&current)(error.into()))?;
+        rename(staging, &self.replaced())
+    }
+
+    /// A free place for what stands in the way, until its links have been taken over.
+    fn replaced(&self) -> PathBuf {
         let places = (0u32..).map(|number| self.path.join(format!("replaced{number}")));
         places.into_iter().find(|place| place.symlink_metadata().is_err()).unwrap_or_default()
     }

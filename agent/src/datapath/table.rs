@@ -86,16 +86,21 @@ impl<K: Pod + Ord, V: Pod> Table<K, V> {
         }
     }
 
-    /// Makes the map hold these keys and no others: what is new is there before what is old goes.
+    /// Makes the map hold these keys and no others: what is new is there before what is old goes, as far as there is
+    /// room for both.
     pub(super) fn replace(&self, wanted: &BTreeSet<K>, value: V) -> Result<(), Error> {
         let present = self.keys()?;
+        let mut late = Vec::new();
         for key in wanted.difference(&present) {
-            self.put(key, &value, Existing::Replace)?;
+            match self.put(key, &value, Existing::Replace) {
+                Err(Error::TableFull { map: _ }) => late.push(key),
+                put => drop(put?),
+            }
         }
         for key in present.difference(wanted) {
             self.remove(key)?;
         }
-        Ok(())
+        late.into_iter().try_for_each(|key| self.put(key, &value, Existing::Replace).map(drop))
     }
 }
 

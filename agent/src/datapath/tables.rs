@@ -242,7 +242,7 @@ impl Tables {
     }
 }
 
-/// What is new is there before what is old goes.
+/// What is new is there before what is old goes, as far as there is room for both.
 fn replace_networks(map: &mut LpmTrie<MapData, [u8; 16], u8>, networks: &[Network]) -> Result<(), MapError> {
     let wanted: BTreeSet<(u32, [u8; 16])> =
         networks.iter().map(|network| (network.bits(), network.address().octets())).collect();
@@ -251,13 +251,12 @@ fn replace_networks(map: &mut LpmTrie<MapData, [u8; 16], u8>, networks: &[Networ
         let key = key?;
         present.insert((key.prefix_len(), key.data()));
     }
-    for (bits, octets) in wanted.difference(&present) {
-        map.insert(&Key::new(*bits, *octets), 1, 0)?;
-    }
+    let new = wanted.difference(&present).map(|(bits, octets)| Key::new(*bits, *octets));
+    let late: Vec<_> = new.filter(|key| map.insert(key, 1, 0).is_err()).collect();
     for (bits, octets) in present.difference(&wanted) {
         map.remove(&Key::new(*bits, *octets))?;
     }
-    Ok(())
+    late.iter().try_for_each(|key| map.insert(key, 1, 0))
 }
 
 fn open<M>(directory: &Path, name: &'static str) -> Result<M, Error>

@@ -46,20 +46,19 @@ enum Found {
     Nothing,
     /// Maps just as this agent makes them.
     Ours,
-    /// Maps that may be copied.
+    /// Maps of another size, or not all of them: perhaps they can be copied.
     Other,
-    Damaged(String),
 }
 
 pub(super) fn open(pins: Pins, settings: &Settings) -> Result<(Datapath, Takeover), Error> {
     let earlier = earlier_maps(&pins)?;
-    let found = inspect(&pins.current(), settings);
-    let started = match found {
-        Found::Ours => match in_place(&pins, settings) {
-            Ok(started) => started,
-            Err(error) => anew(&pins, settings, Found::Damaged(causes(&error)))?,
-        },
-        Found::Nothing | Found::Other | Found::Damaged(_) => anew(&pins, settings, found)?,
+    let started = match inspect(&pins.current(), settings) {
+        Found::Nothing => anew(&pins, settings, neighbour(&pins))?,
+        Found::Other => anew(&pins, settings, Some(ABI_VERSION))?,
+        Found::Ours => in_place(&pins, settings).or_else(|error| {
+            tracing::warn!(error = causes(&error), "the maps that are there cannot be used as they are");
+            anew(&pins, settings, Some(ABI_VERSION))
+        })?,
     };
     let (ebpf, close, takeover) = started;
     let mut datapath = Datapath { pins, ebpf, attached: BTreeMap::new(), _close: close };
@@ -78,27 +77,20 @@ fn in_place(pins: &Pins, settings: &Settings) -> Result<Started, Error> {
     Ok((ebpf, close, Takeover::SameVersion { sessions }))
 }
 
-/// Makes new maps, fills them from older ones where that can be done, and then moves them into place as a whole, so that
-/// an interrupted start leaves nothing half-made.
-fn anew(pins: &Pins, settings: &Settings, found: Found) -> Result<Started, Error> {
+/// Makes new maps, fills them from those of version `from` where that can be done, and then moves them into place as a
+/// whole, so that an interrupted start leaves nothing half-made.
+fn anew(pins: &Pins, settings: &Settings, from: Option<u32>) -> Result<Started, Error> {
     let staging = pins.staging()?;
     let mut ebpf = object::load(&staging, settings)?;
     let close = pin_all(&mut ebpf, &staging)?;
-    let takeover = match (found, neighbour(pins)) {
-        (Found::Other, _) => migrate(pins, ABI_VERSION, &staging),
-        (Found::Nothing, Some(version)) => migrate(pins, version, &staging),
-        (Found::Nothing, None) if pins.others()?.is_empty() => Takeover::Fresh,
-        (Found::Nothing, None) => {
+    let takeover = match from {
+        Some(version) => migrate(pins, version, &staging),
+        None if pins.others()?.is_empty() => Takeover::Fresh,
+        None => {
             Takeover::StartedAfresh { why: "what lies there is of a version too far from this one".into() }
         }
-        (Found::Damaged(why), _) => Takeover::StartedAfresh { why },
-        (Found::Ours, _) => Takeover::Fresh,
     };
-    let current = pins.current();
-    if current.symlink_metadata().is_ok() {
-        pins::rename(&current, &pins.replaced())?;
-    }
-    pins::rename(&staging, &current)?;
+    pins.put_in_force(&staging)?;
     Ok((ebpf, close, takeover))
 }
 
@@ -118,15 +110,13 @@ fn inspect(directory: &Path, settings: &Settings) -> Found {
     if directory.symlink_metadata().is_err() {
         return Found::Nothing;
     }
-    let mut found = Found::Ours;
     for map in &MAPS {
         match MapInfo::from_pin(directory.join(map.name)) {
             Ok(info) if map.matches(&info, settings.max_sessions) => {}
-            Ok(_) => found = Found::Other,
-            Err(error) => return Found::Damaged(format!("map {}: {}", map.name, causes(&error))),
+            Ok(_) | Err(_) => return Found::Other,
         }
     }
-    found
+    Found::Ours
 }
 
 /// Pins the programs, and attaches the tracepoint; an earlier agent's is let go after that.

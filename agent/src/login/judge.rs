@@ -25,17 +25,17 @@ pub(crate) fn principals_file(template: &str, login: &str) -> Result<String, Str
     String::from_utf8(content).map_err(|error| format!("{template}: {error}"))
 }
 
-/// The mode for this login: the node's, or that of the person's roles if it is weaker; of several roles that name one,
-/// the strictest counts.
+/// The mode for this login: the node's, or that of the person's roles if it is weaker; of several roles the
+/// strictest counts.
 pub(super) fn mode_for(daemon: &Daemon, judgement: &Judgement, node: Mode) -> Mode {
     node.min(role_mode(daemon, judgement))
 }
 
-/// The mode that the roles ask for.
+/// The mode that the roles ask for; one that names none asks for enforce.
 pub(super) fn role_mode(daemon: &Daemon, judgement: &Judgement) -> Mode {
     let config = daemon.config();
     let roles = config.policy.roles().filter(|role| judgement.roles.contains(&role.name));
-    roles.filter_map(|role| role.options.mode).max().unwrap_or(Mode::Enforce)
+    roles.map(|role| role.options.mode.unwrap_or(Mode::Enforce)).max().unwrap_or(Mode::Enforce)
 }
 
 /// Whether who the certificate speaks for is proven: the authority's signature was found good.

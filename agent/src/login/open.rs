@@ -15,6 +15,17 @@ use cotter_hook::unmanaged;
 use pinning::{Judgement, LoginReason, Mode, Observed, OnNewAddress, Verdict};
 use std::time::Instant;
 
+/// A login that PAM asks about.
+struct Attempt<'a> {
+    request: &'a Open,
+    connection: &'a Connection,
+    observed: Observed,
+    /// The sshd process that serves the connection.
+    monitor: u32,
+    /// From then on the hook waits no more.
+    deadline: Instant,
+}
+
 /// What is known of the login when it is decided.
 struct Decision {
     /// `allowed`, or the first thing that is wrong.
@@ -36,8 +47,9 @@ pub(crate) fn open(daemon: &Daemon, monitor: &Monitor, request: &Open, deadline:
     if node == Mode::Off {
         return unrecorded(daemon, &connection);
     }
+    let observed = Observed::direct(connection.peer.ip());
     let monitor = monitor.process.pid.as_raw_nonzero().get().unsigned_abs();
-    let decision = decide(daemon, monitor, request, &connection);
+    let decision = decide(daemon, &Attempt { request, connection: &connection, observed, monitor, deadline });
     if Instant::now() >= deadline {
         return Reply::Error { text: "decided too late".to_owned() };
     }
@@ -73,17 +85,17 @@ fn connection(daemon: &Daemon, monitor: &Monitor, request: &Open) -> Result<Conn
 }
 
 /// Judges every way in which the user proved who they are; the first that is wrong counts.
-fn decide(daemon: &Daemon, monitor: u32, request: &Open, connection: &Connection) -> Decision {
-    let observed = Observed::direct(connection.peer.ip());
+fn decide(daemon: &Daemon, attempt: &Attempt<'_>) -> Decision {
+    let (request, observed) = (attempt.request, &attempt.observed);
     let text = String::from_utf8_lossy(&request.auth_info);
     let Some(methods) = methods(&text) else {
-        let opening = other_opening(request, &observed, connection, monitor);
+        let opening = other_opening(attempt);
         return Decision { reason: LoginReason::MalformedCertificate, detail: String::new(), opening };
     };
     let judged: Vec<Judgement> = methods
         .iter()
         .filter_map(|method| match method {
-            Method::Certificate(certificate) => Some(judge(daemon, certificate, &request.user, &observed)),
+            Method::Certificate(certificate) => Some(judge(daemon, certificate, &request.user, observed)),
             Method::Key(_) | Method::Other(_) => None,
         })
         .collect();
@@ -93,10 +105,10 @@ fn decide(daemon: &Daemon, monitor: u32, request: &Open, connection: &Connection
     let ends_at = judged.iter().filter_map(|judgement| judgement.terms.as_ref()?.ends_at).min();
     match judged.into_iter().reduce(worse) {
         Some(judgement) if denied(&judgement).is_some() || !other_denied => {
-            of_certificate(daemon, judgement, ends_at, request, connection, monitor)
+            of_certificate(daemon, judgement, ends_at, attempt)
         }
         _ => {
-            let opening = other_opening(request, &observed, connection, monitor);
+            let opening = other_opening(attempt);
             let locked = daemon.locks().matches_other(&request.user, observed.address);
             let reason = match (locked, other_denied) {
                 (true, _) => LoginReason::Locked,
@@ -124,12 +136,10 @@ fn of_certificate(
     daemon: &Daemon,
     judgement: Judgement,
     ends_at: Option<u64>,
-    request: &Open,
-    connection: &Connection,
-    monitor: u32,
+    attempt: &Attempt<'_>,
 ) -> Decision {
     let terms = judgement.terms.as_ref();
-    let mut subject = subject(&judgement, &request.user);
+    let mut subject = subject(&judgement, &attempt.request.user);
     if !is_proven(&judgement) {
         // Let in by audit mode, but as nobody: a claim must not end the sessions of the person it names.
         (subject.cluster, subject.user, subject.serial) = (None, None, None);
@@ -140,18 +150,20 @@ fn of_certificate(
         ends_at,
         on_new_address: terms.map_or(OnNewAddress::Keep, |terms| terms.on_new_address),
         mode: role_mode(daemon, &judgement),
-        break_glass: request.break_glass,
-        connection: ends(connection),
-        monitor,
+        break_glass: attempt.request.break_glass,
+        connection: ends(attempt.connection),
+        monitor: attempt.monitor,
+        deadline: attempt.deadline,
     };
     let reason = denied(&judgement).unwrap_or(LoginReason::Allowed);
     Decision { reason, detail: judgement.detail, opening }
 }
 
 /// A login without a certificate: nobody's pin, but a session that can be listed, locked and cut.
-fn other_opening(request: &Open, observed: &Observed, connection: &Connection, monitor: u32) -> Opening {
+fn other_opening(attempt: &Attempt<'_>) -> Opening {
+    let observed = &attempt.observed;
     let subject = Subject {
-        login: Some(request.user.clone()),
+        login: Some(attempt.request.user.clone()),
         observed: Some(observed.address.to_string()),
         observed_how: Some(observed.how.to_string()),
         ..Subject::default()
@@ -162,9 +174,10 @@ fn other_opening(request: &Open, observed: &Observed, connection: &Connection, m
         ends_at: None,
         on_new_address: OnNewAddress::Keep,
         mode: Mode::Enforce,
-        break_glass: request.break_glass,
-        connection: ends(connection),
-        monitor,
+        break_glass: attempt.request.break_glass,
+        connection: ends(attempt.connection),
+        monitor: attempt.monitor,
+        deadline: attempt.deadline,
     }
 }
 
@@ -212,12 +225,18 @@ fn unrecorded(daemon: &Daemon, connection: &Connection) -> Reply {
 /// Into the maps; then locks are looked at once more, since one may have been set while the login was judged.
 fn insert(daemon: &Daemon, opening: Opening) -> Result<(), LoginReason> {
     let opened = daemon.sessions.open(opening);
+    if let Err(OpenError::AlreadyOpen) = opened {
+        // PAM's configuration names the hook twice.
+        return Ok(());
+    }
     let id = opened.map_err(|error| {
         tracing::warn!("session not opened: {error}");
         match error {
             OpenError::TableFull | OpenError::Kernel(_) | OpenError::Random(_) => LoginReason::TableFull,
             OpenError::Names(_) => LoginReason::MalformedCertificate,
-            OpenError::Connection => LoginReason::ObservedAddressUnknown,
+            OpenError::Connection | OpenError::AlreadyOpen | OpenError::Late => {
+                LoginReason::ObservedAddressUnknown
+            }
         }
     })?;
     if daemon.cut_if_locked(id) { Err(LoginReason::Locked) } else { Ok(()) }

@@ -22,13 +22,13 @@ impl Cgroups {
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "cgroup2 is not mounted"))
     }
 
-    /// The cgroup of an sshd monitor, if the session has one of its own: a scope, as logind makes them. A service is
-    /// sshd's own, and a cut must not end that.
+    /// The cgroup of an sshd monitor, if the session has one of its own: a scope, as logind makes them, in which
+    /// the listening sshd is not: a cut must not end that.
     #[must_use]
     pub fn of_session(&self, monitor: u32) -> Option<String> {
-        let text = fs::read_to_string(format!("/proc/{monitor}/cgroup")).ok()?;
-        let cgroup = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-        cgroup.ends_with(".scope").then(|| cgroup.to_owned())
+        let cgroup = cgroup_of(monitor)?;
+        let listener = cgroup_of(parent_of(monitor)?);
+        (cgroup.ends_with(".scope") && Some(&cgroup) != listener.as_ref()).then_some(cgroup)
     }
 
     /// Whether any process is left in a cgroup or below it. A cgroup that is gone has none.
@@ -59,6 +59,16 @@ fn cgroup2_mount_point(line: &str) -> Option<PathBuf> {
     let mut fields = mount.split(' ');
     let (root, point) = (fields.nth(3)?, fields.next()?);
     (file_system.starts_with("cgroup2 ") && root == "/").then(|| Path::new(point).to_owned())
+}
+
+fn cgroup_of(pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
 #[cfg(test)]

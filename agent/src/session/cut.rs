@@ -7,7 +7,8 @@ use crate::config::OnCut;
 use crate::connections::Connection;
 use crate::datapath::Tables;
 use agent_ebpf::SessionState;
-use cotter_hook::connection::destroy_flow;
+use cotter_hook::connection::{Ended, destroy_flow};
+use cotter_hook::process::Pid;
 use pinning::{Lock, LockSubject, Mode};
 
 /// How often ending a cut session's socket and processes is tried; its packets are dropped in any case.
@@ -42,13 +43,15 @@ impl Sessions {
         let mut cut = Vec::new();
         for id in ids {
             if let Some(session) = live.get_mut(id) {
-                cut.push((*id, self.end(session, *mode, *on_cut), session.record.subject.clone()));
+                let sockets = self.end(session, *mode, *on_cut);
+                cut.push((*id, sockets, session.ending == 0, session.record.subject.clone()));
             }
         }
         drop(state);
         cut.into_iter()
-            .map(|(id, sockets, subject)| {
-                self.audit.write(What::SessionCut { session: id.to_string(), cause, sockets }, subject);
+            .map(|(id, sockets, overruled, subject)| {
+                let what = What::SessionCut { session: id.to_string(), cause, sockets, overruled };
+                self.audit.write(what, subject);
                 (id, sockets)
             })
             .collect()
@@ -61,7 +64,8 @@ impl Sessions {
             return 0;
         }
         live.ending += 1;
-        let sockets = live.connection.iter().filter(|connection| destroy(connection)).count();
+        let monitor = live.record.monitor;
+        let sockets = live.connection.iter().filter(|connection| destroy(connection, monitor)).count();
         if let (OnCut::Kill, Some(cgroups), Some(cgroup)) = (on_cut, &self.cgroups, &live.record.cgroup)
             && let Err(error) = cgroups.kill(cgroup)
         {
@@ -97,6 +101,20 @@ impl Sessions {
         self.end_what_is_cut(&mut state);
     }
 
+    /// Takes the mark of a lock off sessions of which nothing was ended yet, unless something still locks them.
+    pub fn forgive(&self, is_locked: impl Fn(&Record) -> bool) {
+        let mut state = self.state();
+        let State { tables, live, .. } = &mut *state;
+        let marked = live.values_mut().filter(|it| it.cut == Some(CutCause::Lock) && it.ending == 0);
+        for session in marked.filter(|it| !is_locked(&it.record)).collect::<Vec<_>>() {
+            session.cut = None;
+            session.kernel = session.kernel.with_state(SessionState::Live);
+            if let Err(error) = tables.update_session(session.record.id.into(), &session.kernel) {
+                tracing::error!("session {}: its lock stays in the kernel: {error}", session.record.id);
+            }
+        }
+    }
+
     /// Ends sockets of cut sessions that are still there.
     pub(super) fn end_what_is_cut(&self, state: &mut State) {
         let State { live, mode, on_cut, .. } = state;
@@ -115,12 +133,28 @@ fn stop_packets(tables: &Tables, session: &mut Live, cause: CutCause) {
     }
 }
 
-/// Ends one socket; true if it is gone now.
-fn destroy(connection: &Connection) -> bool {
-    let ended = destroy_flow(connection.local, connection.peer, connection.cookie);
-    ended
-        .inspect_err(|error| tracing::warn!("{}: its socket could not be closed: {error}", connection.peer))
-        .is_ok()
+/// Ends one socket; true if that ended it. One that the kernel does not find by its addresses alone (bound to a device,
+/// link-local) is ended through the process that holds it.
+fn destroy(connection: &Connection, monitor: u32) -> bool {
+    let found = destroy_flow(connection.local, connection.peer, connection.cookie);
+    let ended = match found {
+        Ok(Ended::Gone) => Ok(through_monitor(connection, monitor).unwrap_or(Ended::Gone)),
+        other => other,
+    };
+    match ended {
+        Ok(Ended::Destroyed | Ended::ShutDown) => true,
+        Ok(Ended::Gone) => false,
+        Err(error) => {
+            tracing::warn!("{}: its socket could not be closed: {error}", connection.peer);
+            false
+        }
+    }
+}
+
+fn through_monitor(connection: &Connection, monitor: u32) -> Option<Ended> {
+    let monitor = Pid::from_raw(i32::try_from(monitor).ok()?)?;
+    let held = cotter_hook::connection::Connection::with_cookie(monitor, connection.cookie).ok()?;
+    held.destroy().ok()
 }
 
 /// Whether a lock is laid on a session.

@@ -8,6 +8,7 @@ use crate::datapath::Error;
 use agent_ebpf::{Flow, FlowKey, Network, Session};
 use ipnet::IpNet;
 use pinning::{Mode, OnNewAddress, Pins};
+use std::time::Instant;
 
 /// A login that is to become a session.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Opening {
     pub connection: Connection,
     /// The sshd process that serves it.
     pub monitor: u32,
+    /// From then on nobody waits for the session any more.
+    pub deadline: Instant,
 }
 
 /// Why a session was not opened.
@@ -39,9 +42,15 @@ pub enum OpenError {
     /// The certificate's names are too long to be recorded.
     #[error(transparent)]
     Names(#[from] RecordTooLong),
-    /// The connection ended meanwhile, or it has a session already.
-    #[error("the connection is gone or has a session already")]
+    /// The connection ended meanwhile.
+    #[error("the connection is gone")]
     Connection,
+    /// The connection has a session already.
+    #[error("the connection has a session already")]
+    AlreadyOpen,
+    /// Nobody waits for it any more.
+    #[error("decided too late")]
+    Late,
     /// The kernel refused.
     #[error("the kernel refused the session: {0}")]
     Kernel(#[source] Error),
@@ -75,7 +84,10 @@ impl Sessions {
         {
             let mut state = self.state();
             if state.by_cookie.contains_key(&connection.cookie) {
-                return Err(OpenError::Connection);
+                return Err(OpenError::AlreadyOpen);
+            }
+            if Instant::now() >= opening.deadline {
+                return Err(OpenError::Late);
             }
             let kernel = kernel_session(&opening, state.clock.deadline(opening.ends_at));
             insert(&state, &record, &kernel, connection)?;

@@ -39,6 +39,11 @@ pub(super) fn dropped(tables: &Tables, id: SessionId) -> u64 {
     tables.drops(id.into()).ok().flatten().map_or(0, |drops| drops.dropped())
 }
 
+/// Packets of a session that were dropped, or would have been.
+pub(super) fn counted(tables: &Tables, id: SessionId) -> u64 {
+    tables.drops(id.into()).ok().flatten().map_or(0, |drops| drops.dropped() + drops.overruled())
+}
+
 /// Every session in the maps, with its record and its connection.
 pub(super) fn live(tables: &Tables) -> Result<HashMap<SessionId, Live>, Error> {
     let mut flows: HashMap<SessionId, Connection> = tables
@@ -51,7 +56,10 @@ pub(super) fn live(tables: &Tables) -> Result<HashMap<SessionId, Live>, Error> {
         let details = tables.details(id)?.and_then(|details| Record::decode(&details));
         let record = details.unwrap_or_else(|| nameless(id.into(), connection));
         let cut = (kernel.state() == SessionState::Cut).then_some(CutCause::Lock);
-        Ok((id.into(), Live { record, kernel, connection, cut, ending: 0, reported: 0 }))
+        Ok((
+            id.into(),
+            Live { record, kernel, connection, cut, ending: 0, reported: counted(tables, id.into()) },
+        ))
     };
     tables.sessions()?.into_iter().map(restore).collect()
 }

@@ -1,0 +1,174 @@
+//! When a session is over: with its last process where it has a control group of its own, else with its connection.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lab::{AgentSetup, Place, eventually, within};
+use serde_json::Value;
+
+use crate::scene::{Scene, text};
+
+/// A directory of cgroup2 for one lab, in which its sessions get scopes. Dropped after the lab, whose processes are in
+/// there.
+struct Slice {
+    path: PathBuf,
+}
+
+impl Slice {
+    fn new() -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let mounts = fs::read_to_string("/proc/mounts")?;
+        let fields = |line: &str| -> Option<PathBuf> {
+            let mut fields = line.split(' ').skip(1);
+            let (point, kind) = (fields.next()?, fields.next()?);
+            (kind == "cgroup2").then(|| point.into())
+        };
+        let root = mounts.lines().find_map(fields).context("cgroup2 is not mounted")?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = root.join(format!("cotter-lab-{}-{number}.slice", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("{}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    /// Has sshd do for each session what `pam_systemd` does, before it asks the agent: move the monitor to a new scope.
+    fn has_scopes_for(&self, node: &Place) -> Result<()> {
+        let script = format!(
+            "#!/bin/sh\n[ \"$PAM_TYPE\" = open_session ] || exit 0\n\
+             mkdir {0}/session-$PPID.scope && echo $PPID >{0}/session-$PPID.scope/cgroup.procs\n",
+            self.path.display()
+        );
+        node.write("/etc/cotter/scope", &script)?;
+        node.run("chmod", &["755", "/etc/cotter/scope"])?;
+        let stack = node.read("/etc/pam.d/sshd")?;
+        let cotter = "session include cotter";
+        let with_scopes = stack.replace(cotter, &format!("session required pam_exec.so /etc/cotter/scope\n{cotter}"));
+        node.write("/etc/pam.d/sshd", &with_scopes)
+    }
+}
+
+impl Drop for Slice {
+    fn drop(&mut self) {
+        let removed = eventually("the lab's control groups are empty", || Ok(remove(&self.path).is_ok().then_some(())));
+        if let Err(error) = removed {
+            eprintln!("{}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Removes a control group and those in it.
+fn remove(group: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(group)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            fs::remove_dir(path)?;
+        }
+    }
+    fs::remove_dir(group)
+}
+
+/// A node that gives each session a scope.
+struct Scoped {
+    scene: Scene,
+    _slice: Slice,
+}
+
+impl Scoped {
+    fn new(agent: impl FnOnce(AgentSetup) -> AgentSetup) -> Result<Self> {
+        let slice = Slice::new()?;
+        let scene = Scene::new("enforce", agent, |sshd| sshd)?;
+        slice.has_scopes_for(scene.lab.node())?;
+        Ok(Self { scene, _slice: slice })
+    }
+
+    /// Alice logs in, leaves a process behind and logs out; her session without a connection.
+    fn process_left_behind(&self) -> Result<Value> {
+        self.scene.at_alice(&self.scene.alice()?).succeed("setsid sleep 1000 </dev/null >/dev/null 2>&1 &")?;
+        eventually("the session has no connection any more", || {
+            Ok(self.scene.sessions()?.into_iter().find(|session| session["flows"] == 0))
+        })
+    }
+
+    fn alice_has_processes(&self) -> Result<bool> {
+        let output = self.scene.lab.node().output(Place::command("pgrep").args(["-u", "alice"]))?;
+        Ok(output.status.success())
+    }
+}
+
+#[test]
+fn a_session_with_a_scope_outlives_its_connection_until_its_last_process_ends() -> Result<()> {
+    let node = Scoped::new(|agent| agent)?;
+    let left = node.process_left_behind()?;
+    assert!(text(&left, "cgroup")?.ends_with(".scope"), "{left}");
+    assert_eq!(left["state"], "live");
+    assert_eq!(node.scene.session_of("alice")?["id"], left["id"]);
+    assert!(node.alice_has_processes()?);
+    node.scene.lab.node().run("pkill", &["-u", "alice", "sleep"])?;
+    node.scene.deserted()?;
+    let closed = |event: &Value| event["event"] == "session_closed" && event["session"] == left["id"];
+    node.scene.agent.event("the session is closed", closed).map(drop)
+}
+
+#[test]
+fn a_session_that_only_its_processes_keep_is_still_known_to_the_next_agent() -> Result<()> {
+    let mut node = Scoped::new(|agent| agent)?;
+    let left = node.process_left_behind()?;
+    node.scene.agent.kill9()?;
+    node.scene.agent.start()?;
+    assert_eq!(node.scene.session_of("alice")?["id"], left["id"]);
+    node.scene.lab.node().run("pkill", &["-u", "alice", "sleep"])?;
+    node.scene.deserted()
+}
+
+#[test]
+fn a_cut_leaves_processes_alone_unless_told_to_kill_them() -> Result<()> {
+    let node = Scoped::new(|agent| agent)?;
+    let left = node.process_left_behind()?;
+    node.scene.agent.told(&["cut", text(&left, "id")?])?;
+    assert_eq!(node.scene.session_of("alice")?["state"], "cut");
+    assert!(node.alice_has_processes()?);
+    Ok(())
+}
+
+#[test]
+fn a_cut_that_is_to_kill_ends_all_that_the_session_has_started() -> Result<()> {
+    let node = Scoped::new(|agent| agent.line("on_cut = \"kill\""))?;
+    node.process_left_behind()?;
+    let mut session = node.scene.at_alice(&node.scene.alice()?).stay()?;
+    let mut bob = node.scene.at_alice(&node.scene.bob()?).stay()?;
+    node.scene.agent.told(&["lock", "--login", "alice"])?;
+    within(Duration::from_secs(3), "the client notices", || session.ended())?;
+    eventually("no process of alice's is left", || Ok((!node.alice_has_processes()?).then_some(())))?;
+    eventually("only bob's session is left", || Ok((node.scene.sessions()?.len() == 1).then_some(())))?;
+    assert!(bob.echoes("still here", Duration::from_secs(5))?);
+    Ok(())
+}
+
+#[test]
+fn without_a_scope_killing_ends_no_more_than_the_connection() -> Result<()> {
+    let scene = Scene::new("enforce", |agent| agent.line("on_cut = \"kill\""), |sshd| sshd)?;
+    let (alice, mut bob) = (scene.alice()?, scene.at_alice(&scene.bob()?).stay()?);
+    let mut session = scene.at_alice(&alice).stay()?;
+    scene.agent.told(&["lock", "--login", "alice"])?;
+    within(Duration::from_secs(3), "the client notices", || session.ended())?;
+    assert!(bob.echoes("still here", Duration::from_secs(5))?);
+    Ok(())
+}
+
+#[test]
+fn a_session_whose_monitor_alone_was_killed_ends_with_its_connection() -> Result<()> {
+    let scene = Scene::enforcing()?;
+    let mut session = scene.at_alice(&scene.alice()?).stay()?;
+    let listed = scene.session_of("alice")?;
+    let monitor = listed["monitor"].to_string();
+    scene.lab.node().run("kill", &["-9", &monitor])?;
+    eventually("the monitor is gone", || {
+        Ok((!scene.lab.node().enter(|| Path::new("/proc").join(&monitor).exists())?).then_some(()))
+    })?;
+    assert!(session.echoes("the other half serves on", Duration::from_secs(10))?);
+    assert_eq!(scene.session_of("alice")?["id"], listed["id"]);
+    session.hang_up()?;
+    scene.deserted()
+}
