@@ -21,9 +21,11 @@ pub struct Verdict {
 /// Judges a packet by what the tables say.
 ///
 /// Traffic that is not ours leaves first. A known flow is looked up before anybody asks whose address the packet is
-/// for: the flow's key holds the node's own address, so what is found there is for the node. Of the connections that are
-/// not known only the request to open one can be dropped: those that are there already (in the middle of their login,
-/// older than the agent, opened with a break-glass key) are no business of their neighbours' penalties.
+/// for: the flow's key holds the node's own address, so what is found there is for the node.
+///
+/// Of a connection that is not known, only the request to open it can be dropped, and what could hide such a request. A
+/// connection that is there already (in the middle of its login, older than the agent, opened with a break-glass key) is
+/// never stalled by a penalty that a neighbour behind the same address has earned.
 #[inline(always)]
 pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) -> Verdict {
     let segment = match packet.content() {

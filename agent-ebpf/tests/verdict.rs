@@ -170,7 +170,8 @@ fn a_multipath_join_to_a_login_port_is_dropped() {
         (&capable, Reason::LoginAttempt),
         (&[0, 30, 12, 0x10], Reason::LoginAttempt),
         (&[30, 1, 0x10, 0], Reason::LoginAttempt),
-        (&[30, 12], Reason::LoginAttempt),
+        (&[1, 30, 12, 0x10], Reason::MptcpJoin),
+        (&[1, 1, 30, 12], Reason::LoginAttempt),
         (&[2, 0, 30, 12, 0x10, 0, 0, 0], Reason::LoginAttempt),
         (&[2, 255, 30, 12, 0x10, 0, 0, 0], Reason::LoginAttempt),
     ] {

@@ -15,8 +15,11 @@ pub(crate) struct Logins {
     pub(crate) agent: f64,
 }
 
-/// Measures one login on each node; the order changes with the rounds.
-pub(crate) fn round(round: usize, script: &Node, agent: &Node) -> Result<Logins> {
+/// Measures one login on each node, to a new sshd; the order changes with the rounds.
+pub(crate) fn round(round: usize, script: &mut Node, agent: &mut Node) -> Result<Logins> {
+    for node in [&mut *script, &mut *agent] {
+        node.restart_sshd(60 + round)?;
+    }
     if round.is_multiple_of(2) {
         Ok(Logins { script: once(script)?, agent: once(agent)? })
     } else {

@@ -19,8 +19,8 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 pub(crate) fn run(baseline: &Path, rounds: usize) -> Result<Vec<Round>> {
     println!("bench: fills the kernel's maps with 100,000 sessions, sets up two nodes");
     let packets = PacketBench::set_up(baseline).context("packets")?;
-    let agent = Node::with_agent().context("node with the agent")?;
-    let script = Node::with_script_instead(&agent).context("node with a script")?;
+    let mut agent = Node::with_agent().context("node with the agent")?;
+    let mut script = Node::with_script_instead(&agent).context("node with a script")?;
     let locks = LockBench::set_up(&agent)?;
     // What is read for the first time takes longer: one round does not count.
     let mut measured = Vec::new();
@@ -29,7 +29,7 @@ pub(crate) fn run(baseline: &Path, rounds: usize) -> Result<Vec<Round>> {
         progress.show(round);
         let figures = Round {
             packets: packets.round(round).context("packets")?,
-            logins: logins::round(round, &script, &agent).context("logins")?,
+            logins: logins::round(round, &mut script, &mut agent).context("logins")?,
             lock: locks.round(&agent).context("locks")?,
         };
         if round > 0 {

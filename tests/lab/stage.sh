@@ -7,14 +7,14 @@ echo node >/proc/sys/kernel/hostname
 
 mount -t tmpfs -o mode=755 lab-run /run
 mkdir -p /run/lab /run/sshd /run/netns
-for dir in etc root usr/lib var; do
+for dir in etc usr/lib var; do
     mkdir -p "/run/lab/upper/$dir" "/run/lab/work/$dir"
     mount -t overlay -o "lowerdir=/$dir,upperdir=/run/lab/upper/$dir,workdir=/run/lab/work/$dir" "lab-$dir" "/$dir"
 done
 mount -t tmpfs -o mode=755 lab-home /home
 
 # The binaries come to where the packages put them: sshd accepts its commands only below directories of root's.
-# Before /tmp is covered, for they may have been built there.
+# Before /tmp and /root are covered, for they may have been built there.
 mkdir -p /usr/lib/cotter
 for binary in cotter-agent cotter-hook; do
     [ -x "$1/$binary" ] || continue
@@ -22,6 +22,7 @@ for binary in cotter-agent cotter-hook; do
     cp "$1/$binary" "/usr/lib/cotter/$binary"
 done
 mount -t tmpfs -o mode=1777 lab-tmp /tmp
+mount -t tmpfs -o mode=700 lab-root /root
 
 # A sysfs of this network namespace, with the host's cgroups and an empty bpffs in it.
 mkdir /run/lab/cgroup

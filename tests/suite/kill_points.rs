@@ -73,7 +73,10 @@ fn killed_at_any_system_call_the_agent_leaves_no_login_without_its_session() -> 
             failed + known
         )?;
         assert!(failed > 0, "{question:?}: no login failed");
-        assert!(known > 0 || question == Question::Principals, "{question:?}: no session was known afterwards");
+        assert!(
+            known > 0 || question == Question::Principals,
+            "{question:?}: no session was known afterwards"
+        );
     }
     Ok(())
 }
@@ -256,9 +259,8 @@ fn kill_at_each(next: impl Fn() -> Option<Series>) -> Result<BTreeMap<Question, 
         // is like the first.
         let asked_again = series.question == Question::Principals;
         while at <= series.times || (passed == 0 && !asked_again) {
-            let started = std::time::Instant::now();
-            let killed = kill_at(&mut node, &series, at, tally).with_context(|| format!("{series:?} at {at}"))?;
-            eprintln!("{series:?} {at} {killed} {:?}", started.elapsed());
+            let killed =
+                kill_at(&mut node, &series, at, tally).with_context(|| format!("{series:?} at {at}"))?;
             passed = if killed { 0 } else { passed + 1 };
             if killed || passed == TRIES || at > series.times {
                 at += 1;

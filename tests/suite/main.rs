@@ -4,6 +4,8 @@
 /// The lab itself: a certificate login works, labs do not touch each other or the host, nothing is left behind.
 mod lab_itself;
 
+/// The audit trail in the event file: one JSON object a decision, with all its members, and never a flood.
+mod audit_trail;
 /// Packets that are none of our business pass, whatever the agent thinks of their sources.
 mod bystanders;
 /// The command line: its answers, its exit codes, reloading.
@@ -26,12 +28,16 @@ mod lenient;
 mod neighbours;
 /// How far a word of the administrator's reaches: whom a lock names, for how long, and whom nothing keeps out.
 mod reach;
+/// What a reboot takes away and what it leaves: locks and the commanded mode stay in force, sessions are gone.
+mod reboot;
 /// When a session is over: with its last process where it has a control group of its own, else with its connection.
 mod session_end;
 /// Strangers who hammer sshd keep nobody else out.
 mod strangers;
 /// What a starting agent finds, keeps, copies, leaves alone.
 mod takeover;
+/// Files that decide over logins count only if nobody but root can have written them.
+mod trust;
 /// Connections to a login port that have no session: there to stay, or older than the agent.
 mod unmanaged;
 

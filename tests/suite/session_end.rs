@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lab::{AgentSetup, Place, eventually, within};
+use lab::{AgentSetup, Identity, Place, eventually, within};
 use serde_json::Value;
 
 use crate::scene::{Scene, text};
@@ -44,14 +44,16 @@ impl Slice {
         node.run("chmod", &["755", "/etc/cotter/scope"])?;
         let stack = node.read("/etc/pam.d/sshd")?;
         let cotter = "session include cotter";
-        let with_scopes = stack.replace(cotter, &format!("session required pam_exec.so /etc/cotter/scope\n{cotter}"));
+        let with_scopes =
+            stack.replace(cotter, &format!("session required pam_exec.so /etc/cotter/scope\n{cotter}"));
         node.write("/etc/pam.d/sshd", &with_scopes)
     }
 }
 
 impl Drop for Slice {
     fn drop(&mut self) {
-        let removed = eventually("the lab's control groups are empty", || Ok(remove(&self.path).is_ok().then_some(())));
+        let removed =
+            eventually("the lab's control groups are empty", || Ok(remove(&self.path).is_ok().then_some(())));
         if let Err(error) = removed {
             eprintln!("{}: {error}", self.path.display());
         }
@@ -85,15 +87,21 @@ impl Scoped {
 
     /// Alice logs in, leaves a process behind and logs out; her session without a connection.
     fn process_left_behind(&self) -> Result<Value> {
-        self.scene.at_alice(&self.scene.alice()?).succeed("setsid sleep 1000 </dev/null >/dev/null 2>&1 &")?;
+        self.process_left_behind_by(&self.scene.alice()?)
+    }
+
+    fn process_left_behind_by(&self, alice: &Identity) -> Result<Value> {
+        self.scene.at_alice(alice).succeed("setsid sleep 1000 </dev/null >/dev/null 2>&1 &")?;
         eventually("the session has no connection any more", || {
             Ok(self.scene.sessions()?.into_iter().find(|session| session["flows"] == 0))
         })
     }
 
     fn alice_has_processes(&self) -> Result<bool> {
-        let output = self.scene.lab.node().output(Place::command("pgrep").args(["-u", "alice"]))?;
-        Ok(output.status.success())
+        let output =
+            self.scene.lab.node().output(Place::command("ps").args(["-u", "alice", "-o", "stat="]))?;
+        // The dead that nobody has waited for are none.
+        Ok(String::from_utf8(output.stdout)?.lines().any(|state| !state.starts_with('Z')))
     }
 }
 
@@ -135,8 +143,9 @@ fn a_cut_leaves_processes_alone_unless_told_to_kill_them() -> Result<()> {
 #[test]
 fn a_cut_that_is_to_kill_ends_all_that_the_session_has_started() -> Result<()> {
     let node = Scoped::new(|agent| agent.line("on_cut = \"kill\""))?;
-    node.process_left_behind()?;
-    let mut session = node.scene.at_alice(&node.scene.alice()?).stay()?;
+    let alice = node.scene.alice()?;
+    node.process_left_behind_by(&alice)?;
+    let mut session = node.scene.at_alice(&alice).stay()?;
     let mut bob = node.scene.at_alice(&node.scene.bob()?).stay()?;
     node.scene.agent.told(&["lock", "--login", "alice"])?;
     within(Duration::from_secs(3), "the client notices", || session.ended())?;

@@ -127,45 +127,57 @@ fn what_cannot_be_used_is_replaced_and_never_keeps_the_agent_from_starting() {
     });
 }
 
+/// As if a start had ended while the new maps were put together.
+fn interrupted_before() {
+    fs::create_dir(format!("{PINS}/staging")).unwrap();
+    fs::rename(version(ABI_VERSION) + "/EVENTS", format!("{PINS}/staging/EVENTS")).unwrap();
+}
+
+/// As if a start had ended when the new maps were in place, and the links not yet.
+fn interrupted_after() {
+    fs::create_dir(format!("{PINS}/staging")).unwrap();
+    for entry in fs::read_dir(version(ABI_VERSION)).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        if name.starts_with("link_cotter_xdp") {
+            fs::rename(entry.path(), format!("{PINS}/staging/{name}")).unwrap();
+        }
+    }
+}
+
 #[test]
 fn an_interrupted_start_loses_neither_sessions_nor_attachments() {
     in_a_private_namespace(|| {
         let device = device();
         agent_that_died(&device);
-        let staging = format!("{PINS}/staging");
-        let interrupt: [(&str, fn(&str)); 3] = [
-            ("while the new maps were made", |staging| {
-                fs::create_dir(staging).unwrap();
-                fs::rename(version(ABI_VERSION) + "/EVENTS", format!("{staging}/EVENTS")).unwrap();
-            }),
-            ("when they were in place", |staging| {
-                fs::create_dir(staging).unwrap();
-                for link in fs::read_dir(version(ABI_VERSION)).unwrap().map(|entry| entry.unwrap().path()) {
-                    let name = link.file_name().unwrap().to_str().unwrap().to_owned();
-                    if name.starts_with("link_cotter_xdp") {
-                        fs::rename(&link, format!("{staging}/{name}")).unwrap();
-                    }
-                }
-            }),
-            ("before it began", |_| {}),
-        ];
-        for (when, interrupt) in interrupt {
-            interrupt(&staging);
+        for interrupt in [interrupted_before, interrupted_after] {
+            interrupt();
             let (mut datapath, found) = open(PINS);
-            let sessions = match found {
+            let known = match found {
                 Takeover::SameVersion { sessions } | Takeover::Migrated { sessions, .. } => sessions,
-                other => panic!("{when}: {other:?}"),
+                Takeover::Fresh | Takeover::StartedAfresh { .. } => 0,
             };
-            assert_eq!(sessions, 1, "{when}");
-            assert_eq!(
-                (methods(&datapath), datapath.verify().unwrap()),
-                (vec![Method::Xdp], vec![]),
-                "{when}"
-            );
+            assert_eq!(known, 1);
+            assert_eq!((methods(&datapath), datapath.verify().unwrap()), (vec![Method::Xdp], vec![]));
             assert_knows_the_session(&datapath);
             let left: Vec<_> = fs::read_dir(PINS).unwrap().map(|entry| entry.unwrap().path()).collect();
-            assert_eq!(left, [Path::new(&version(ABI_VERSION))], "{when}");
+            assert_eq!(left, [Path::new(&version(ABI_VERSION))]);
         }
+    });
+}
+
+#[test]
+fn an_agent_in_another_network_namespace_does_not_take_its_devices_for_the_last_ones() {
+    in_a_private_namespace(|| {
+        agent_that_died(&device());
+        #[expect(deprecated, reason = "what is unsound is unsharing file descriptors; they stay shared")]
+        rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET).unwrap();
+        let here = device();
+        let (mut datapath, _) = open(PINS);
+        datapath.verify().unwrap();
+        assert_eq!(methods(&datapath), [], "{} has nothing on it here", here.name);
+        assert_eq!(datapath.attach(&here, AttachMode::Auto, TcHook::Auto).unwrap().method, Method::Xdp);
+        assert_eq!(datapath.verify().unwrap(), []);
+        assert_knows_the_session(&datapath);
     });
 }
 

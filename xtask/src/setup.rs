@@ -47,7 +47,7 @@ type Need = (&'static str, &'static str);
 /// For building: a linker, and the headers that C parts of crates are compiled with.
 const BUILD: [Need; 2] = [("cc", "gcc"), ("/usr/include/stdio.h", "libc6-dev")];
 /// For the lab and the suite.
-const LAB: [Need; 12] = [
+const LAB: [Need; 13] = [
     ("sshd", SSHD),
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
@@ -60,6 +60,7 @@ const LAB: [Need; 12] = [
     ("strace", "strace"),
     ("tcpdump", "tcpdump"),
     ("bpftool", "bpftool"),
+    ("xdp-filter", "xdp-tools"),
 ];
 /// To compare with.
 const BENCH: [Need; 1] = [("xdp-filter", "xdp-tools")];

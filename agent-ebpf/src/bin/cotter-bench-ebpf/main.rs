@@ -35,7 +35,9 @@ fn parse_plainly(context: XdpContext) -> u32 {
 fn parse_fully(context: XdpContext) -> u32 {
     match Packet::parse(&ContextFrame::new(&context), Layer::Ethernet).content() {
         Content::Segment(segment) if segment.destination.number() != 0 => XDP_PASS,
-        _ => XDP_ABORTED,
+        Content::Segment(_) | Content::NotIp | Content::Fragment | Content::Portless | Content::Malformed => {
+            XDP_ABORTED
+        }
     }
 }
 
