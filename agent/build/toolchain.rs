@@ -195,7 +195,7 @@ impl fmt::Display for Missing {
         writeln!(f, "  on Debian, without nightly:")?;
         writeln!(
             f,
-            "    apt install rustc-web libstd-rust-web-dev-bpf llvm-22-dev clang zlib1g-dev libzstd-dev"
+            "    apt install rustc-web libstd-rust-web-dev-bpf llvm-22-dev g++ zlib1g-dev libzstd-dev"
         )?;
         writeln!(f, "    LLVM_PREFIX=/usr/lib/llvm-22 PATH=/usr/lib/llvm-22/bin:$PATH \\")?;
         write!(f, "      cargo install bpf-linker --version 0.13.0 --no-default-features --features llvm-22")

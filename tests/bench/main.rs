@@ -40,7 +40,7 @@ struct Options {
     #[arg(long)]
     baseline: PathBuf,
     /// How often everything is measured
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 100)]
     rounds: usize,
     /// Write every single figure to this file
     #[arg(long, value_name = "FILE")]

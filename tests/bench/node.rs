@@ -67,7 +67,8 @@ impl Node {
     /// measured, or doubles it. So nodes that are compared get the same lot, and each round another.
     pub(crate) fn restart_sshd(&mut self, grace_seconds: usize) -> Result<()> {
         self.sshd = None;
-        self.sshd = Some(self.setup.clone().line(&format!("LoginGraceTime {grace_seconds}")).start(&self.lab)?);
+        self.sshd =
+            Some(self.setup.clone().line(&format!("LoginGraceTime {grace_seconds}")).start(&self.lab)?);
         if self.agent.is_none() {
             self.lab.node().write(PAM, "session required pam_permit.so\n")?;
         }

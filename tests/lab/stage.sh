@@ -11,10 +11,9 @@ for dir in etc usr/lib var; do
     mkdir -p "/run/lab/upper/$dir" "/run/lab/work/$dir"
     mount -t overlay -o "lowerdir=/$dir,upperdir=/run/lab/upper/$dir,workdir=/run/lab/work/$dir" "lab-$dir" "/$dir"
 done
-mount -t tmpfs -o mode=755 lab-home /home
 
 # The binaries come to where the packages put them: sshd accepts its commands only below directories of root's.
-# Before /tmp and /root are covered, for they may have been built there.
+# Before /tmp, /root and /home are covered, for they may have been built there.
 mkdir -p /usr/lib/cotter
 for binary in cotter-agent cotter-hook; do
     [ -x "$1/$binary" ] || continue
@@ -23,6 +22,7 @@ for binary in cotter-agent cotter-hook; do
 done
 mount -t tmpfs -o mode=1777 lab-tmp /tmp
 mount -t tmpfs -o mode=700 lab-root /root
+mount -t tmpfs -o mode=755 lab-home /home
 
 # A sysfs of this network namespace, with the host's cgroups and an empty bpffs in it.
 mkdir /run/lab/cgroup

@@ -116,7 +116,7 @@ impl Node {
         let mut all: Vec<(i32, bool)> = Vec::new();
         for entry in fs::read_dir(format!("/proc/{agent}/task"))? {
             let task = entry?;
-            let name = fs::read_to_string(task.path().join("comm"))?;
+            let Ok(name) = fs::read_to_string(task.path().join("comm")) else { continue };
             let id = task.file_name().to_string_lossy().parse()?;
             all.push((id, name.trim() == "tokio-rt-worker"));
         }
@@ -160,11 +160,15 @@ impl Trace {
             command.args(["-p", thread]);
         }
         let mut trace = Self { strace: command.spawn().context("strace (package strace)")? };
-        eventually("strace is attached", || {
-            ensure!(trace.strace.try_wait()?.is_none(), "strace cannot attach");
-            Ok(threads.iter().all(|thread| is_traced(thread)).then_some(()))
+        eventually("strace is attached, or has ended", || {
+            Ok((trace.has_ended()? || threads.iter().all(|thread| is_traced(thread))).then_some(()))
         })?;
         Ok(trace)
+    }
+
+    /// Whether it has ended: all that it traced is gone, or something was gone before it came.
+    fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.strace.try_wait()?.is_some())
     }
 
     /// Lets go of the threads, once all that was seen is written.
@@ -262,7 +266,7 @@ fn kill_at_each(next: impl Fn() -> Option<Series>) -> Result<BTreeMap<Question, 
             let killed =
                 kill_at(&mut node, &series, at, tally).with_context(|| format!("{series:?} at {at}"))?;
             passed = if killed { 0 } else { passed + 1 };
-            if killed || passed == TRIES || at > series.times {
+            if killed || passed >= TRIES || at > series.times {
                 at += 1;
             }
         }
@@ -274,14 +278,19 @@ fn kill_at_each(next: impl Fn() -> Option<Series>) -> Result<BTreeMap<Question, 
 fn kill_at(node: &mut Node, series: &Series, at: usize, tally: &mut Tally) -> Result<bool> {
     let call = &series.call;
     let inject = format!("inject={call}:signal=SIGKILL:when={at}");
-    let trace = Trace::attach(
-        &node.threads(series.threads)?,
-        &["-e", &format!("trace={call}"), "-e", &inject, "-o", "/dev/null"],
-    )?;
+    let arguments = ["-e", &format!("trace={call}"), "-e", &inject, "-o", "/dev/null"];
+    // The agent may be killed at once, by a call that it makes without being asked anything.
+    let trace = eventually("strace is attached, or the agent is dead", || {
+        let mut trace = Trace::attach(&node.threads(series.threads)?, &arguments)?;
+        Ok((!trace.has_ended()? || node.scene.agent.exit_status()?.is_some()).then_some(trace))
+    })?;
     let login = node.login(series.question);
     // Killed, for strace may wait for ever if it is asked to let go of a process that is just dying.
     drop(trace);
-    let killed = node.scene.agent.exit_status()?.is_some();
+    let killed = eventually("the agent is dead or answers", || {
+        let dead = node.scene.agent.exit_status()?.is_some();
+        Ok((dead || node.scene.agent.cli(&["status"])?.status.success()).then_some(dead))
+    })?;
     if killed {
         node.scene.agent.kill9()?;
         node.scene.agent.start()?;

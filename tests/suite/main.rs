@@ -10,20 +10,20 @@ mod audit_trail;
 mod bystanders;
 /// The command line: its answers, its exit codes, reloading.
 mod command_line;
-/// The agent killed at every system call of a login: the login fails, or its session is known afterwards.
-mod kill_points;
 /// Established sessions end: by lock, by command, by expiry, by a login from elsewhere.
 mod cut;
 /// The agent dies, hangs or is replaced; the kernel goes on, nobody is locked out who must not be.
 mod dead_agent;
 /// The kernel program and the pure function agree on generated packets.
 mod kernel_verdict;
+/// The agent killed at every system call of a login: the login fails, or its session is known afterwards.
+mod kill_points;
+/// What a lenient mode lets pass, of the node or of a role, and what enforcing catches up on.
+mod lenient;
 /// Who gets in from where, with which certificate; what the audit log says of it.
 mod login;
 /// `audit` and `off` deny and drop nothing; `enforce` can be tried and goes back by itself.
 mod modes;
-/// What a lenient mode lets pass, of the node or of a role, and what enforcing catches up on.
-mod lenient;
 /// Programs of others on the same interface go on, and so does ours.
 mod neighbours;
 /// How far a word of the administrator's reaches: whom a lock names, for how long, and whom nothing keeps out.

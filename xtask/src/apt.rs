@@ -23,7 +23,8 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let _placeholder = Placeholder::put()?;
     // The answer "101: action forbidden" lies over the real file only for this process and its children.
     let script = "printf '#!/bin/sh\\nexit 101\\n' >/dev/shm/$$ && chmod 755 /dev/shm/$$ \
-        && mount --bind /dev/shm/$$ \"$0\" && rm /dev/shm/$$ && exec apt-get -qy install --no-install-recommends \"$@\"";
+        && mount --bind /dev/shm/$$ \"$0\" && rm /dev/shm/$$ \
+        && exec apt-get -qy -o DPkg::Lock::Timeout=600 install --no-install-recommends \"$@\"";
     step::run(
         &format!("apt-get install {}", packages.join(" ")),
         Command::new("unshare")

@@ -27,7 +27,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 /// Clippy with the compiler that builds the kernel programs.
 fn kernel_clippy() -> Result<Command> {
     let toolchain = setup::toolchain()?;
-    let crate_arguments = ["--package", "agent-ebpf", "--features", "bpf", "--bin", "cotter-ebpf"];
+    let crate_arguments = ["--package", "agent-ebpf", "--features", "bpf", "--bins"];
     let from_source = toolchain.core == Core::BuiltFromSource;
     let subcommand = if from_source { "clippy" } else { "check" };
     let mut command = toolchain.cargo(subcommand, setup::target(), std::env::consts::ARCH);

@@ -26,7 +26,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     setup::run(Needs::Mutating)?;
     let mut mutants = cargo::command();
     mutants.args(["mutants", "--colors", "auto"]);
-    for package in PACKAGES.iter().filter(|name| options.package.as_deref().is_none_or(|only| only == **name)) {
+    for package in PACKAGES.iter().filter(|name| options.package.as_deref().is_none_or(|only| only == **name))
+    {
         mutants.args(["--package", package]);
     }
     if let Some(pattern) = &options.file {

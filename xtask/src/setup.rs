@@ -44,7 +44,8 @@ impl Needs {
 /// A file to look for (a program by its name, anything else by its path) and Debian's package for it.
 type Need = (&'static str, &'static str);
 
-/// For building: a linker, and the headers that C parts of crates are compiled with.
+/// For building: a linker, and the headers that C parts of crates are compiled with. `.cargo/cc` has brought them if this
+/// task was built on this machine.
 const BUILD: [Need; 2] = [("cc", "gcc"), ("/usr/include/stdio.h", "libc6-dev")];
 /// For the lab and the suite.
 const LAB: [Need; 13] = [
@@ -62,6 +63,8 @@ const LAB: [Need; 13] = [
     ("bpftool", "bpftool"),
     ("xdp-filter", "xdp-tools"),
 ];
+/// For the list of advisories, which is a git repository.
+const LINT: [Need; 2] = [("git", "git"), ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates")];
 /// To compare with.
 const BENCH: [Need; 1] = [("xdp-filter", "xdp-tools")];
 const SSHD: &str = "openssh-server";
@@ -109,6 +112,9 @@ fn packages(needs: Needs) -> Result<()> {
     if needs.include(Needs::Measuring) {
         look(&BENCH);
     }
+    if needs.include(Needs::Linting) {
+        look(&LINT);
+    }
     if needs.kernel_programs() && find("bpf-linker").is_none() {
         look(&LINKER);
     }
@@ -132,11 +138,12 @@ fn install(packages: &[&str]) -> Result<()> {
     if !is_root() {
         bail!("missing packages, and only root can install them: apt-get install {list}");
     }
-    apt::install(packages)?;
-    if packages.contains(&SSHD) {
+    let installed = apt::install(packages);
+    // Also if some other package failed: the next call finds sshd there, and cannot know that nobody wanted it to run.
+    if packages.contains(&SSHD) && find("sshd").is_some() {
         apt::disable_service("ssh")?;
     }
-    Ok(())
+    installed
 }
 
 /// The kernel programs' linker, built from source.

@@ -112,7 +112,12 @@ impl Reading {
         ];
         for (name, _) in later.into_iter().filter(|(_, set)| *set) {
             let field = format!("spec.options.{name} of role {}", role.name);
-            self.unused.push(UnusedField { file: path.to_owned(), line: number(role.line), column: 1, field });
+            self.unused.push(UnusedField {
+                file: path.to_owned(),
+                line: number(role.line),
+                column: 1,
+                field,
+            });
         }
     }
 
