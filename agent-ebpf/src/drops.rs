@@ -53,3 +53,19 @@ impl Drops {
         self.last = now;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn once_anything_is_counted_the_first_and_the_last_time_are_known() {
+        for (dropped, overruled) in [(1, 0), (0, 1), (2, 2)] {
+            let mut drops = Drops { dropped, overruled, ..Drops::none() };
+            drops.seen(5);
+            drops.seen(9);
+            assert_eq!((drops.dropped(), drops.overruled()), (dropped, overruled));
+            assert_eq!((drops.first(), drops.last()), (Some(5), Some(9)));
+        }
+    }
+}

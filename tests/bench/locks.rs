@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use agent_ebpf::{FlowKey, SessionId, SessionState};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use cotter_agent::datapath::Tables;
 use lab::{Place, Session, eventually};
 use serde_json::Value;
@@ -19,6 +19,9 @@ const USER: &str = "example.com/alice";
 /// What a packet carries, and how long the client waits before the next.
 const TEXT: &str = "The quick brown fox jumps over the lazy dog.";
 const PAUSE: Duration = Duration::from_micros(100);
+
+/// After this a lock that does nothing counts as lost.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Milliseconds from the start of `cotter-agent lock`.
 #[derive(Clone, Copy, Debug)]
@@ -79,8 +82,9 @@ impl LockBench {
 
     /// Looks at the session over and over until its connection is gone.
     fn watch(&self, key: &FlowKey, id: SessionId) -> Result<Seen> {
+        let begin = Instant::now();
         let (mut cut, mut dropped) = (None, None);
-        loop {
+        while begin.elapsed() < PATIENCE {
             let is_cut = self.tables.session(id)?.is_none_or(|session| session.state() == SessionState::Cut);
             if cut.is_none() && is_cut {
                 cut = Some(Instant::now());
@@ -96,6 +100,7 @@ impl LockBench {
             // Long enough to leave the processor to those who are measured.
             std::thread::sleep(Duration::from_micros(20));
         }
+        bail!("the session was not cut within {PATIENCE:?}")
     }
 }
 
@@ -119,6 +124,11 @@ fn lock_out(node: &Place) -> Result<(Instant, Value)> {
 
 /// Sends and hears, until the client has ended.
 fn send_until_cut(mut session: Session) -> Result<Instant> {
-    while session.send(TEXT)? && session.hear(PAUSE)?.is_none_or(|heard| !heard.is_empty()) {}
-    Ok(Instant::now())
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        if !session.send(TEXT)? || session.hear(PAUSE)?.is_some_and(|heard| heard.is_empty()) {
+            return Ok(Instant::now());
+        }
+    }
+    bail!("the client did not end within {PATIENCE:?}")
 }
