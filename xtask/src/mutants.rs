@@ -25,7 +25,8 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     setup::run(Needs::Mutating)?;
     let mut mutants = cargo::command();
-    mutants.args(["mutants", "--colors", "auto"]);
+    // Two at once: linking and testing one leaves room to compile the other.
+    mutants.args(["mutants", "--colors", "auto", "--jobs", "2"]);
     for package in PACKAGES.iter().filter(|name| options.package.as_deref().is_none_or(|only| only == **name))
     {
         mutants.args(["--package", package]);
