@@ -54,7 +54,11 @@ fn status_and_exit_codes_tell_whether_the_agent_lives() -> Result<()> {
 fn explain_asks_the_loaded_program() -> Result<()> {
     let scene = Scene::enforcing()?;
     let explain = |from: &str, to: &str| -> Result<Value> {
-        scene.agent.json(&["explain", "--from", from, "--to", to]).map(|answer| answer["reason"].clone())
+        let question = ["explain", "--from", from, "--to", to];
+        let by_xdp = scene.agent.json(&question)?;
+        let by_tc = scene.agent.json(&[&question[..], &["--tc"]].concat())?;
+        assert_eq!(by_xdp, by_tc);
+        Ok(by_xdp["reason"].clone())
     };
     assert_eq!(explain("198.51.222.2:5555", "198.51.100.10:22")?, "login_attempt");
     assert_eq!(explain("198.51.222.2:5555", "198.51.100.10:80")?, "not_protected");

@@ -1,4 +1,4 @@
-//! The kernel program and the pure function say the same of the same packets.
+//! The kernel programs and the pure function say the same of the same packets.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use agent_ebpf::{
     Address, Flow, FlowKey, Layer, Mode, NEVER, Network, Node, Packet, Penalty, Port, PortClass, Ports,
     Reason, Session, SessionId, SessionState, verdict,
 };
-use cotter_agent::datapath::{Datapath, Judge, KernelLog, Settings, Tables, now};
+use cotter_agent::datapath::{Datapath, Judge, KernelLog, Method, Settings, Tables, now};
 use lab::frames::{Dice, odd};
 
 use crate::world::World;
@@ -36,13 +36,48 @@ const REASONS: [Reason; 14] = [
 ];
 
 #[test]
-fn the_kernel_program_and_the_pure_function_agree_on_every_packet() {
+fn the_program_for_xdp_and_the_pure_function_agree_on_every_packet() {
+    agree(Method::Xdp, |frame| (frame, Layer::Ethernet));
+}
+
+#[test]
+fn the_program_for_tc_and_the_pure_function_agree_on_every_packet() {
+    agree(Method::Tcx, with_whole_header);
+}
+
+#[test]
+fn the_program_for_tc_without_ethernet_and_the_pure_function_agree_on_every_packet() {
+    agree(Method::Tcx, without_ethernet);
+}
+
+/// Linux 6.18 runs TC's programs on no IP packet that ends within its fixed header; it gets one without any content.
+fn with_whole_header(frame: &[u8]) -> (&[u8], Layer) {
+    let whole = match frame.get(12..14) {
+        Some([0x08, 0x00]) => frame.len() >= 14 + 20,
+        Some([0x86, 0xdd]) => frame.len() >= 14 + 40,
+        Some(_) => true,
+        None => false,
+    };
+    (if whole { frame } else { &[] }, Layer::Ethernet)
+}
+
+/// A packet as it comes in on a device without Ethernet: VLAN tags belong to Ethernet too.
+fn without_ethernet(mut frame: &[u8]) -> (&[u8], Layer) {
+    const TAG: usize = 4;
+    while let [0x81, 0x00] | [0x88, 0xa8] = frame.get(12..14).unwrap_or_default() {
+        frame = &frame[TAG.min(frame.len())..];
+    }
+    (frame.get(14..).unwrap_or_default(), Layer::Ip)
+}
+
+/// Judges as many packets by the kernel's program and by the pure function, and each reason comes up often enough.
+fn agree(method: Method, packet_of: fn(&[u8]) -> (&[u8], Layer)) {
     in_a_private_namespace(|| {
         let pins = Path::new("/sys/fs/bpf/verdict");
         let settings = Settings { pin_dir: pins.into(), max_sessions: 64, kernel_log: KernelLog::Off };
         let (datapath, _fresh) = Datapath::open(&settings).unwrap();
         let tables = datapath.tables().unwrap();
-        let mut judge = Judge::open(pins).unwrap();
+        let mut judge = Judge::open(pins, method).unwrap();
         let mut world = node();
         load(&world, &tables);
         let before = tables.counters().unwrap();
@@ -56,12 +91,13 @@ fn the_kernel_program_and_the_pure_function_agree_on_every_packet() {
             }
             let (source, destination) = ends(&mut dice);
             let frame = odd(&mut dice, source, destination);
-            let expected = verdict(&Packet::parse(&frame[..], Layer::Ethernet), &world);
-            let judged = judge.judge(&frame, Layer::Ethernet).unwrap();
+            let (packet, layer) = packet_of(&frame);
+            let expected = verdict(&Packet::parse(packet, layer), &world);
+            let judged = judge.judge(packet, layer).unwrap();
             assert_eq!(
                 (judged.reason, judged.overruled),
                 (expected.reason, expected.overruled),
-                "packet {number} in {:?}: {frame:02x?}",
+                "packet {number} in {:?}: {packet:02x?}",
                 world.node
             );
             *histogram.entry(judged.reason).or_insert(0) += 1;

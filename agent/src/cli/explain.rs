@@ -1,6 +1,7 @@
 //! `explain`: what the loaded program says of a packet, and why.
 
 use super::exit::Failure;
+use super::program::ProgramOptions;
 use super::{Common, Exit, output};
 use crate::config::Places;
 use crate::datapath::{Judge, Judgement, Tables};
@@ -19,6 +20,8 @@ pub(super) struct Options {
     /// Its protocol
     #[arg(long, value_enum, default_value_t = Protocol::Tcp)]
     proto: Protocol,
+    #[command(flatten)]
+    program: ProgramOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -41,7 +44,7 @@ struct Explanation {
 pub(super) fn explain(common: &Common, options: &Options) -> Result<Exit, Failure> {
     let frame = frame(options).map_err(Failure::usage)?;
     let pin_dir = Places::of(&common.config).bpf_pin_dir;
-    let mut judge = Judge::open(&pin_dir).map_err(Failure::unavailable)?;
+    let mut judge = Judge::open(&pin_dir, options.program.method()).map_err(Failure::unavailable)?;
     let judged = judge.judge(&frame, Layer::Ethernet).map_err(Failure::unavailable)?;
     let session = session_of(&Tables::open(&pin_dir).map_err(Failure::unavailable)?, options);
     let explanation = explanation(judged, session);

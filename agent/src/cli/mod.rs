@@ -13,6 +13,7 @@ mod mode;
 mod output;
 mod pam_order;
 mod penalties;
+mod program;
 mod replay;
 mod run;
 mod sessions;

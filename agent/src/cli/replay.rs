@@ -1,6 +1,7 @@
 //! `replay`: each packet of a capture through the loaded program; nothing is sent, no live map is written.
 
 use super::exit::Failure;
+use super::program::ProgramOptions;
 use super::{Common, Exit, output};
 use crate::config::Places;
 use crate::datapath::{Judge, Judgement};
@@ -17,6 +18,8 @@ const BUFFER: usize = 1 << 20;
 pub(super) struct Options {
     /// A capture in pcap or pcapng format
     file: PathBuf,
+    #[command(flatten)]
+    program: ProgramOptions,
 }
 
 #[derive(Debug, Serialize)]
@@ -29,7 +32,8 @@ struct Line {
 }
 
 pub(super) fn replay(common: &Common, options: &Options) -> Result<Exit, Failure> {
-    let mut judge = Judge::open(&Places::of(&common.config).bpf_pin_dir).map_err(Failure::unavailable)?;
+    let pin_dir = Places::of(&common.config).bpf_pin_dir;
+    let mut judge = Judge::open(&pin_dir, options.program.method()).map_err(Failure::unavailable)?;
     let mut number = 0;
     for_each_packet(&options.file, |packet, layer| {
         number += 1;

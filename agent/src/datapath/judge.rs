@@ -5,17 +5,20 @@ use std::path::Path;
 use agent_ebpf::{ABI_VERSION, Action, Layer, Reason};
 use aya::Ebpf;
 use aya::maps::{MapData, MapError, PerCpuArray};
-use aya::programs::{TestRun, TestRunOptions};
+use aya::programs::{ProgramError, TestRun, TestRunOptions};
 
+use super::object::Program;
 use super::pins::version_directory;
-use super::{Error, object};
+use super::{Error, Method, attachment, object};
 
 /// The shortest packet that `BPF_PROG_TEST_RUN` takes: an Ethernet header.
 const ETHERNET_HEADER: usize = 14;
 
-/// A second copy of the XDP program. It reads the policy maps of the running one and counts in maps of its own.
+/// A second copy of the programs that judge packets. They read the policy maps of the running ones and count in maps of
+/// their own.
 pub struct Judge {
     ebpf: Ebpf,
+    method: Method,
     counters: PerCpuArray<MapData, u64>,
     seen: [u64; Reason::ALL.len()],
     seen_overruled: [u64; Reason::ALL.len()],
@@ -33,28 +36,27 @@ pub struct Judgement {
 }
 
 impl Judge {
-    /// Loads the program over what an agent of this version has pinned below `pin_dir`, whether it still runs or not.
-    pub fn open(pin_dir: &Path) -> Result<Self, Error> {
+    /// Loads the programs that judge where packets come in by `method`, over what an agent of this version has pinned
+    /// below `pin_dir`, whether it still runs or not.
+    pub fn open(pin_dir: &Path, method: Method) -> Result<Self, Error> {
         let directory = version_directory(pin_dir, ABI_VERSION);
         // The loader would make and pin what is missing, and this must leave no trace.
         if let Some(missing) = object::POLICY.iter().map(|map| directory.join(map)).find(|map| !map.exists())
         {
             return Err(Error::NotLoaded { path: missing });
         }
-        let mut ebpf = object::load_judge(&directory)?;
+        let programs = [Layer::Ethernet, Layer::Ip].map(|layer| attachment::program(layer, method)).into();
+        let mut ebpf = object::load_judge(&directory, &programs)?;
         let counters = ebpf.take_map("COUNTERS").ok_or(MapError::InvalidName { name: "COUNTERS".into() });
         let counters = counters.and_then(PerCpuArray::try_from).map_err(Error::map("COUNTERS"))?;
-        Ok(Self { ebpf, counters, seen: [0; _], seen_overruled: [0; _] })
+        Ok(Self { ebpf, method, counters, seen: [0; _], seen_overruled: [0; _] })
     }
 
-    /// Runs the program on a packet that begins with what `layer` says.
+    /// Runs the program on a packet that begins with what `layer` says. TC's programs take no packet that is longer than
+    /// a page.
     pub fn judge(&mut self, packet: &[u8], layer: Layer) -> Result<Judgement, Error> {
-        let frame = ethernet(packet, layer);
-        let program = object::Program::Xdp.name();
-        let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
-        object::xdp(&mut self.ebpf)?
-            .test_run(options)
-            .map_err(Error::program(program, "cannot be run on a packet"))?;
+        let program = attachment::program(layer, self.method);
+        self.run(program, packet, layer)?;
         let reason = self.counted(Reason::counter, |judge| &mut judge.seen)?;
         let overruled = match reason {
             Some(Reason::Audit) => {
@@ -62,9 +64,20 @@ impl Judge {
             }
             Some(_) | None => None,
         };
-        let reason = reason.ok_or(aya::programs::ProgramError::NotLoaded);
-        let reason = reason.map_err(Error::program(program, "has counted nothing"))?;
+        let reason = reason.ok_or(ProgramError::NotLoaded);
+        let reason = reason.map_err(Error::program(program.name(), "has counted nothing"))?;
         Ok(Judgement { action: reason.action(), reason, overruled })
+    }
+
+    fn run(&mut self, program: Program, packet: &[u8], layer: Layer) -> Result<(), Error> {
+        let frame = frame(program, packet, layer);
+        let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
+        let run = match program {
+            Program::Xdp => object::xdp(&mut self.ebpf)?.test_run(options),
+            Program::Tc | Program::TcLayer3 => object::classifier(&mut self.ebpf, program)?.test_run(options),
+            Program::Close => Err(ProgramError::NotLoaded),
+        };
+        run.map(drop).map_err(Error::program(program.name(), "cannot be run on a packet"))
     }
 
     /// The reason whose counter has moved since the last packet.
@@ -85,22 +98,27 @@ impl Judge {
     }
 }
 
-/// The packet with the Ethernet header that the program expects, and at least that.
-fn ethernet(packet: &[u8], layer: Layer) -> Vec<u8> {
-    let mut frame = match layer {
-        Layer::Ethernet => Vec::with_capacity(packet.len()),
-        Layer::Ip => {
-            let ethertype: [u8; 2] = match packet.first().map(|byte| byte >> 4) {
-                Some(4) => [0x08, 0x00],
-                Some(6) => [0x86, 0xdd],
-                Some(_) | None => [0, 0],
-            };
-            [&[0; 12], &ethertype[..]].concat()
-        }
+/// The packet as the program expects it, and at least as long as an Ethernet header.
+fn frame(program: Program, packet: &[u8], layer: Layer) -> Vec<u8> {
+    let mut frame = match (program, layer) {
+        (Program::Xdp, Layer::Ip) => ethernet(packet).to_vec(),
+        _as_it_is => Vec::with_capacity(packet.len()),
     };
     frame.extend_from_slice(packet);
     if frame.len() < ETHERNET_HEADER {
         frame.resize(ETHERNET_HEADER, 0);
     }
     frame
+}
+
+/// An Ethernet header for a packet that has none.
+fn ethernet(packet: &[u8]) -> [u8; ETHERNET_HEADER] {
+    let mut header = [0; ETHERNET_HEADER];
+    let ethertype: u16 = match packet.first().map(|byte| byte >> 4) {
+        Some(4) => 0x0800,
+        Some(6) => 0x86dd,
+        Some(_) | None => 0,
+    };
+    header[12..].copy_from_slice(&ethertype.to_be_bytes());
+    header
 }

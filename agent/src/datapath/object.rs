@@ -1,5 +1,6 @@
 //! The kernel object: its programs, the shapes of its maps, loading it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use agent_ebpf::{Address, Budget, Drops, Flow, FlowKey, Node, Penalty, Ports, Reason, Session, SessionId};
@@ -107,24 +108,34 @@ impl Shape {
 pub(super) fn load(directory: &Path, settings: &Settings) -> Result<Ebpf, Error> {
     let names = MAPS.map(|map| map.name);
     let mut ebpf = open(directory, &names, settings.max_sessions, settings.kernel_log)?;
-    let btf = Btf::from_sys_fs().map_err(|source| Error::Load { source: Box::new(source.into()) })?;
     for program in Program::ALL {
-        let loaded = match program {
-            Program::Xdp => xdp(&mut ebpf)?.load(),
-            Program::Tc | Program::TcLayer3 => classifier(&mut ebpf, program)?.load(),
-            Program::Close => tracepoint(&mut ebpf)?.load(TRACEPOINT, &btf),
-        };
-        loaded.map_err(Error::program(program.name(), "the kernel does not take it"))?;
+        load_program(&mut ebpf, program)?;
     }
     Ok(ebpf)
 }
 
-/// Loads the XDP program alone, with the policy maps pinned in `directory` and private ones for the rest.
-pub(super) fn load_judge(directory: &Path) -> Result<Ebpf, Error> {
+/// Loads some of the programs that judge packets, with the policy maps pinned in `directory` and private ones for the
+/// rest.
+pub(super) fn load_judge(directory: &Path, programs: &BTreeSet<Program>) -> Result<Ebpf, Error> {
     // A bound only matters to maps that are made here, which are private and stay empty.
     let mut ebpf = open(directory, &POLICY, 1, KernelLog::Off)?;
-    xdp(&mut ebpf)?.load().map_err(Error::program(Program::Xdp.name(), "the kernel does not take it"))?;
+    for program in programs {
+        load_program(&mut ebpf, *program)?;
+    }
     Ok(ebpf)
+}
+
+fn load_program(ebpf: &mut Ebpf, program: Program) -> Result<(), Error> {
+    let loaded = match program {
+        Program::Xdp => xdp(ebpf)?.load(),
+        Program::Tc | Program::TcLayer3 => classifier(ebpf, program)?.load(),
+        Program::Close => tracepoint(ebpf)?.load(TRACEPOINT, &kernel_btf()?),
+    };
+    loaded.map_err(Error::program(program.name(), "the kernel does not take it"))
+}
+
+fn kernel_btf() -> Result<Btf, Error> {
+    Btf::from_sys_fs().map_err(|source| Error::Load { source: Box::new(source.into()) })
 }
 
 fn open(directory: &Path, pinned: &[&'static str], max_sessions: u32, log: KernelLog) -> Result<Ebpf, Error> {

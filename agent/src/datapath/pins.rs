@@ -4,9 +4,12 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use agent_ebpf::ABI_VERSION;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with, statfs};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
 use super::Error;
@@ -17,6 +20,8 @@ const BPFFS: &str = "/sys/fs/bpf";
 const BPFFS_MAGIC: i64 = 0xcafe_4a11;
 /// The name of the directory in which a new version is put together.
 const STAGING: &str = "staging";
+/// How long an agent that is just ending, or a process that it has just begun, may hold on to the lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The agent's pin directory, checked, and locked against a second agent.
 #[derive(Debug)]
@@ -55,15 +60,8 @@ impl Pins {
             Ok(()) | Err(_) => {}
         }
         check_own(path).map_err(refuse)?;
-        let lock = File::open(path).map_err(Error::file(path))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {
-                let pins = Self { path: path.into(), _lock: lock };
-                pins.set_staging_aside().map(|()| pins)
-            }
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::AlreadyRunning { path: path.into() }),
-            Err(error) => Err(Error::file(path)(error.into())),
-        }
+        let pins = Self { path: path.into(), _lock: locked(path)? };
+        pins.set_staging_aside().map(|()| pins)
     }
 
     /// Where everything of this agent's version lies.
@@ -144,6 +142,21 @@ pub(super) fn remove(path: &Path) -> Result<(), Error> {
 /// Moves a pin; what lay there before is replaced at once.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     fs::rename(from, to).map_err(Error::file(from))
+}
+
+/// Locks the directory. The lock lives as long as any copy of its descriptor, and a process that was begun with such a
+/// copy lets go of it a moment later.
+fn locked(path: &Path) -> Result<File, Error> {
+    let lock = File::open(path).map_err(Error::file(path))?;
+    let patience = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(lock),
+            Err(Errno::WOULDBLOCK) if Instant::now() < patience => sleep(Duration::from_millis(10)),
+            Err(Errno::WOULDBLOCK) => return Err(Error::AlreadyRunning { path: path.into() }),
+            Err(error) => return Err(Error::file(path)(error.into())),
+        }
+    }
 }
 
 fn is_bpffs(path: &Path) -> bool {
