@@ -140,9 +140,13 @@ mod tests {
     use super::*;
     use agent_ebpf::{Content, Packet};
 
+    fn options(from: &str, to: &str, proto: Protocol) -> Options {
+        let program = ProgramOptions::default();
+        Options { from: from.parse().unwrap(), to: to.parse().unwrap(), proto, program }
+    }
+
     fn parsed(from: &str, to: &str, proto: Protocol) -> (String, String, u16, u16) {
-        let options = Options { from: from.parse().unwrap(), to: to.parse().unwrap(), proto };
-        let frame = frame(&options).unwrap();
+        let frame = frame(&options(from, to, proto)).unwrap();
         let packet = Packet::parse(frame.as_slice(), Layer::Ethernet);
         let Content::Segment(segment) = packet.content() else { panic!("no segment") };
         let (from, to) = (packet.source().ip().to_string(), packet.destination().ip().to_string());
@@ -161,11 +165,6 @@ mod tests {
 
     #[test]
     fn mixed_families_are_refused() {
-        let options = Options {
-            from: "192.0.2.1:1".parse().unwrap(),
-            to: "[::1]:2".parse().unwrap(),
-            proto: Protocol::Tcp,
-        };
-        assert!(frame(&options).is_err());
+        assert!(frame(&options("192.0.2.1:1", "[::1]:2", Protocol::Tcp)).is_err());
     }
 }

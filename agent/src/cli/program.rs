@@ -2,7 +2,7 @@
 
 use crate::datapath::Method;
 
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub(super) struct ProgramOptions {
     /// Ask TC's programs, as a node does where XDP is not to be had; all share one verdict
     #[arg(long)]
