@@ -63,12 +63,14 @@ impl Stage {
     /// Logs in to run a command, which must be refused; the audit log must name this reason.
     pub(crate) fn is_refused(&self, login: &Login, reason: &str) -> Result<()> {
         self.screen.command(login.place().name(), format_args!("{login} true"));
+        let mark = self.agent.mark()?;
         let output = login.run("true")?;
         self.screen.printed(&String::from_utf8_lossy(&output.stderr));
         if output.status.success() {
             bail!("the login was let in");
         }
-        let event = self.agent.event(&format!("a denial {reason} in the audit log"), |event| {
+        let what = format!("a denial {reason} in the audit log");
+        let event = self.agent.event_since(mark, &what, |event| {
             event["event"] == "login_denied" && event["reason"] == reason
         })?;
         self.screen.voice("audit log", &gist(&event));

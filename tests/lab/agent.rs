@@ -210,6 +210,20 @@ impl Agent {
 
     /// Waits for the first audit event that `fits`.
     pub fn event(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Result<Value> {
-        eventually(what, || Ok(self.events()?.into_iter().find(&fits)))
+        self.event_since(Mark::default(), what, fits)
+    }
+
+    /// The end of the audit events written so far.
+    pub fn mark(&self) -> Result<Mark> {
+        Ok(Mark(self.events()?.len()))
+    }
+
+    /// Waits for the first audit event behind the mark that `fits`: what was written before counts for nothing.
+    pub fn event_since(&self, mark: Mark, what: &str, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+        eventually(what, || Ok(self.events()?.into_iter().skip(mark.0).find(&fits)))
     }
 }
+
+/// A place between two audit events; by default before all of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mark(usize);

@@ -1,6 +1,7 @@
 //! A certificate authority of `ssh-keygen`, and what it issues.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use ssh_key::PrivateKey;
 
 use crate::place::Place;
 
@@ -92,6 +93,12 @@ impl Ca {
     /// The line of its public key.
     pub fn public_key(&self) -> Result<String> {
         self.place.read(format!("{}/ca.pub", self.directory))
+    }
+
+    /// Its key, to sign without `ssh-keygen`.
+    pub(crate) fn private_key(&self) -> Result<PrivateKey> {
+        let file = format!("{}/ca", self.directory);
+        PrivateKey::from_openssh(self.place.read(&file)?).context(file)
     }
 
     /// Makes a key named `name` and a certificate for it.

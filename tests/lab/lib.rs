@@ -8,6 +8,7 @@
 //! | `process` | a process there |
 //! | `network` | who is wired to the node, and by which addresses |
 //! | `ca` | a certificate authority and what it issues |
+//! | `hoard` | certificates by the hundred, and the ssh-agent that offers them |
 //! | `sshd` | a real sshd on the node |
 //! | `ssh` | a login from some place, short or long |
 //! | `agent` | a real agent on the node |
@@ -22,6 +23,7 @@ mod capture;
 pub mod counter;
 mod eventually;
 pub mod frames;
+mod hoard;
 mod lab;
 mod network;
 mod place;
@@ -29,10 +31,11 @@ mod process;
 mod ssh;
 mod sshd;
 
-pub use agent::{Agent, AgentSetup};
+pub use agent::{Agent, AgentSetup, Mark};
 pub use ca::{Ca, Identity, Order};
 pub use capture::Capture;
 pub use eventually::{eventually, within};
+pub use hoard::Hoard;
 pub use lab::Lab;
 pub use network::{ALICE, ELSEWHERE, INSIDE, NODE_V4, NODE_V6, Wire};
 pub use place::Place;

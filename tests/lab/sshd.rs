@@ -21,6 +21,7 @@ const COTTER_PAM: &str = include_str!("../../packaging/pam/cotter");
 
 const CONFIG: &str = "/etc/ssh/sshd_config";
 const LOG: &str = "/var/log/sshd.log";
+const PAM: &str = "/etc/pam.d/sshd";
 
 /// How an sshd is set up. Of most keywords the first value wins, so [`SshdSetup::line`] overrules what is built in;
 /// [`SshdSetup::last_line`] is for the others.
@@ -30,6 +31,7 @@ pub struct SshdSetup {
     last: String,
     user_ca: String,
     with_cotter: bool,
+    hook_behind: Option<String>,
     port: u16,
 }
 
@@ -41,6 +43,7 @@ impl SshdSetup {
             last: String::new(),
             user_ca: ca.public_key()?,
             with_cotter: false,
+            hook_behind: None,
             port: 22,
         })
     }
@@ -70,6 +73,13 @@ impl SshdSetup {
         self
     }
 
+    /// Uses the distribution's own PAM file, with the hook's line directly behind the one that begins with this
+    /// (words one space apart).
+    pub fn distributions_pam(mut self, hook_behind: &str) -> Self {
+        self.hook_behind = Some(hook_behind.to_owned());
+        self
+    }
+
     /// Listens on another port than 22.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
@@ -81,7 +91,7 @@ impl SshdSetup {
         let node = lab.node();
         node.write("/etc/cotter/user_ca.pub", &self.user_ca)?;
         node.write(CONFIG, &self.config())?;
-        node.write("/etc/pam.d/sshd", &self.pam())?;
+        node.write(PAM, &self.pam(node)?)?;
         if self.with_cotter {
             node.write("/etc/ssh/sshd_config.d/50-cotter.conf", COTTER_SSHD)?;
             node.write("/etc/pam.d/cotter", COTTER_PAM)?;
@@ -109,14 +119,25 @@ impl SshdSetup {
         config
     }
 
-    fn pam(&self) -> String {
+    fn pam(&self, node: &Place) -> Result<String> {
+        if let Some(line) = &self.hook_behind {
+            return with_hook_behind(line, &node.read(PAM)?);
+        }
         let mut stack = String::from("auth required pam_deny.so\naccount required pam_permit.so\n");
         stack.push_str("session required pam_permit.so\n");
         if self.with_cotter {
             stack.push_str("session include cotter\n");
         }
-        stack
+        Ok(stack)
     }
+}
+
+/// A PAM file with the hook's line directly behind the only one that begins with `line`.
+fn with_hook_behind(line: &str, stack: &str) -> Result<String> {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let found: Vec<_> = stack.lines().filter(|candidate| words(candidate).starts_with(line)).collect();
+    let [found] = found[..] else { bail!("{} lines of {PAM} begin with {line:?}", found.len()) };
+    Ok(stack.replacen(&format!("{found}\n"), &format!("{found}\nsession include cotter\n"), 1))
 }
 
 /// A running sshd; it stops when dropped (its connections go on, as with any sshd).

@@ -59,8 +59,8 @@ StrictHostKeyChecking no
 UserKnownHostsFile /dev/null
 CONFIG
 
-# From here on this is the init of the lab: children that lose their parent are reaped unseen, and when the test
-# closes the pipe, or dies, the end of input ends init, and with it every process and mount of the lab.
+# From here on this is the init of the lab: of children that lose their parent the kernel disposes itself, since their
+# signal is ignored (which a shell's trap does not do), and when the test closes the pipe, or dies, the end of input ends
+# init, and with it every process and mount of the lab.
 echo ready
-trap '' CHLD
-exec cat
+exec env --ignore-signal=CHLD cat

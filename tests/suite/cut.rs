@@ -21,8 +21,7 @@ fn a_lock_cuts_the_session_at_once_and_keeps_its_user_out_until_unlocked() -> Re
     scene.agent.event("cut by lock", |event| {
         event["event"] == "session_cut" && event["session"] == id.as_str() && event["cause"] == "lock"
     })?;
-    assert_eq!(scene.at_alice(&alice).run("echo in")?.status.code(), Some(255));
-    scene.denial("locked")?;
+    scene.refused(&scene.at_alice(&alice), "locked")?;
     let lock = text(&answer["lock"], "id")?;
     scene.agent.told(&["unlock", lock])?;
     assert_eq!(scene.at_alice(&alice).succeed("echo in")?, "in\n");
@@ -47,8 +46,7 @@ fn a_lock_outlives_the_agent() -> Result<()> {
     scene.agent.told(&["lock", "--address", AT_ALICE])?;
     scene.agent.kill9()?;
     scene.agent.start()?;
-    assert_eq!(scene.at_alice(&alice).run("echo in")?.status.code(), Some(255));
-    scene.denial("locked").map(drop)
+    scene.refused(&scene.at_alice(&alice), "locked").map(drop)
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The agent dies, hangs or is replaced; the kernel goes on, nobody is locked out who must not be.
 
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use lab::{Capture, Order, counter, eventually, within};
+use lab::{Capture, Lab, Order, Place, counter, eventually, within};
 use rustix::process::Signal;
 
 use crate::scene::{AT_ALICE, ENDING, Scene, text};
@@ -107,16 +109,32 @@ fn with_a_broken_configuration_the_break_glass_key_gets_in() -> Result<()> {
 
 #[test]
 fn with_a_full_disk_the_break_glass_key_and_certificates_get_in() -> Result<()> {
-    let scene = Scene::enforcing()?;
-    let (alice, key) = (scene.alice()?, scene.break_glass()?);
+    let lab = Lab::start()?;
+    // Small disks of their own, on which the agent has its files from the start.
     for directory in ["/var/log/cotter", "/var/lib/cotter"] {
-        let fill = format!(
-            "mount -t tmpfs -o size=16k full {directory}; dd if=/dev/zero of={directory}/fill || true"
-        );
-        scene.lab.node().run("sh", &["-c", &fill])?;
+        lab.node().run("mount", &["-t", "tmpfs", "-o", "size=128k,mode=700", "small", directory])?;
     }
+    let scene = Scene::in_lab(lab, "enforce", |agent| agent, |sshd| sshd)?;
+    let (alice, key) = (scene.alice()?, scene.break_glass()?);
+    fill(scene.lab.node(), "/var/log/cotter")?;
+    fill(scene.lab.node(), "/var/lib/cotter")?;
     assert_eq!(scene.at_alice(&key).succeed("echo in")?, "in\n");
     assert_eq!(scene.at_alice(&alice).succeed("echo in")?, "in\n");
+    Ok(())
+}
+
+/// Fills the disk that the directory is on, to its last byte.
+fn fill(node: &Place, directory: &str) -> Result<()> {
+    let write = |mut file: File| -> std::io::Result<()> {
+        loop {
+            file.write_all(&[0; 512])?;
+        }
+    };
+    for file in ["filler", "one more"] {
+        let path = format!("{directory}/{file}");
+        let error = node.enter(|| File::create(path).and_then(write))?.expect_err("no disk is endless");
+        assert_eq!(error.kind(), ErrorKind::StorageFull, "{directory}: {error}");
+    }
     Ok(())
 }
 

@@ -66,6 +66,17 @@ fn two_labs_side_by_side_do_not_see_each_other_and_the_host_sees_neither() -> Re
 }
 
 #[test]
+fn processes_that_lose_their_parent_are_reaped_while_the_lab_lives() -> Result<()> {
+    let lab = Lab::start()?;
+    let leave = "for time in 0 0.2; do sleep $time </dev/null >/dev/null 2>&1 & echo $!; done";
+    for orphan in lab.node().run("sh", &["-c", leave])?.lines() {
+        let gone = || lab.node().enter(|| !std::path::Path::new("/proc").join(orphan).exists());
+        eventually("the orphan is gone, not a zombie", || Ok(gone()?.then_some(())))?;
+    }
+    Ok(())
+}
+
+#[test]
 fn nothing_is_left_of_a_lab_that_was_dropped() -> Result<()> {
     let lab = Lab::start()?;
     let ca = Ca::new(lab.node(), "ca")?;

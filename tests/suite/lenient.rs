@@ -43,8 +43,9 @@ fn a_role_that_only_reports_lets_in_and_cuts_nothing_on_a_node_that_enforces() -
     let scene = with_reporting_role()?;
     let order = Order { options: &[REPORTING], ..Order::login("alice", &["alice"]) };
     let unpinned = scene.ca.issue("alice", &order)?;
+    let mark = scene.agent.mark()?;
     let mut session = scene.at_alice(&unpinned).stay()?;
-    let denial = scene.denial("pin_missing")?;
+    let denial = scene.denial_since(mark, "pin_missing")?;
     assert_eq!(denial["overruled"], true, "{denial}");
     let listed = scene.session_of("alice")?;
     assert_eq!(listed["mode"], "audit");
@@ -62,8 +63,8 @@ fn a_role_that_only_reports_does_not_help_one_that_pins() -> Result<()> {
     let scene = with_reporting_role()?;
     let both = r#"extension:roles@cotter=["reporting","pinned-ip"]"#;
     let order = Order { options: &[both], ..Order::login("alice", &["alice"]) };
-    assert_eq!(scene.at_alice(&scene.ca.issue("alice", &order)?).run("echo in")?.status.code(), Some(255));
-    scene.denial("pin_missing").map(drop)
+    let unpinned = scene.ca.issue("alice", &order)?;
+    scene.refused(&scene.at_alice(&unpinned), "pin_missing").map(drop)
 }
 
 #[test]

@@ -32,9 +32,7 @@ fn a_pinned_certificate_logs_in_from_its_address_and_its_session_is_known() -> R
 fn the_same_certificate_is_refused_from_elsewhere_and_the_log_says_why() -> Result<()> {
     let scene = Scene::enforcing()?;
     let stolen = scene.alice()?;
-    let output = scene.at_elsewhere(&stolen).run("echo in")?;
-    assert_eq!(output.status.code(), Some(255), "{output:?}");
-    let event = scene.denial("pin_mismatch")?;
+    let event = scene.refused(&scene.at_elsewhere(&stolen), "pin_mismatch")?;
     assert_eq!(event["pinned"], serde_json::json!([AT_ALICE]));
     assert_eq!(event["observed"], "198.51.222.2");
     assert_eq!(event["user"], "alice");
@@ -48,8 +46,7 @@ fn a_certificate_without_a_pin_is_refused_where_a_role_pins() -> Result<()> {
     let scene = Scene::enforcing()?;
     let unpinned =
         scene.ca.issue("alice", &Order { options: &[PINNING], ..Order::login("alice", &["alice"]) })?;
-    assert_eq!(scene.at_alice(&unpinned).run("echo in")?.status.code(), Some(255));
-    scene.denial("pin_missing")?;
+    scene.refused(&scene.at_alice(&unpinned), "pin_missing")?;
     let open = scene.bob()?;
     assert_eq!(scene.at_alice(&open).succeed("echo in")?, "in\n");
     Ok(())
@@ -60,8 +57,7 @@ fn a_pin_that_is_no_pin_satisfies_no_role() -> Result<()> {
     let scene = Scene::enforcing()?;
     let order = Order { options: &[PINNING], ..Order::login("alice", &["alice"]) };
     let wide = scene.ca.issue("alice", &order.pinned("0.0.0.0/0"))?;
-    assert_eq!(scene.at_alice(&wide).run("echo in")?.status.code(), Some(255));
-    scene.denial("pin_too_wide").map(drop)
+    scene.refused(&scene.at_alice(&wide), "pin_too_wide").map(drop)
 }
 
 #[test]
@@ -70,8 +66,7 @@ fn a_voluntary_pin_binds_also_where_no_role_asks_for_it() -> Result<()> {
     let order = Order { options: &[OPEN], ..Order::login("alice", &["alice"]) };
     let pinned = scene.ca.issue("alice", &order.pinned("198.51.111.0/24"))?;
     assert_eq!(scene.at_alice(&pinned).succeed("echo in")?, "in\n");
-    assert_eq!(scene.at_elsewhere(&pinned).run("echo in")?.status.code(), Some(255));
-    scene.denial("pin_mismatch").map(drop)
+    scene.refused(&scene.at_elsewhere(&pinned), "pin_mismatch").map(drop)
 }
 
 #[test]
@@ -85,8 +80,7 @@ fn one_pin_a_family_serves_ipv4_and_ipv6() -> Result<()> {
         Ok(scene.sessions()?.iter().any(|session| session["observed"] == "2001:db8:111::1").then_some(()))
     })?;
     session.hang_up()?;
-    assert_eq!(scene.at_elsewhere(&both).to(NODE_V6.into()).run("echo in")?.status.code(), Some(255));
-    scene.denial("pin_mismatch").map(drop)
+    scene.refused(&scene.at_elsewhere(&both).to(NODE_V6.into()), "pin_mismatch").map(drop)
 }
 
 /// Logs in with a certificate of each order; each must be refused for its reason. No more than five at a time: the log
@@ -95,8 +89,7 @@ fn each_is_refused(orders: &[(&str, Order<'_>)]) -> Result<()> {
     let scene = Scene::enforcing()?;
     for (reason, order) in orders {
         let identity = scene.ca.issue(reason, order)?;
-        assert_eq!(scene.at_alice(&identity).run("echo in")?.status.code(), Some(255), "{reason}");
-        scene.denial(reason)?;
+        scene.refused(&scene.at_alice(&identity), reason)?;
     }
     Ok(())
 }
@@ -157,8 +150,7 @@ fn logins_without_a_certificate_follow_the_configuration() -> Result<()> {
     let node = scene.lab.node();
     let plain = lab::Identity::plain(node, "/root/plain")?;
     node.write("/etc/other.keys", &node.read(plain.public())?)?;
-    assert_ne!(scene.at_alice(&plain).run("echo in")?.status.code(), Some(0));
-    scene.denial("no_certificate")?;
+    scene.refused_a_session(&scene.at_alice(&plain), "no_certificate")?;
     let key = scene.break_glass()?;
     assert_eq!(scene.at_alice(&key).succeed("echo in")?, "in\n");
     Ok(())
@@ -171,13 +163,39 @@ fn the_session_hook_judges_again_and_ends_a_connection_without_command() -> Resu
     let scene = Scene::new("enforce", |agent| agent, |sshd| sshd.last_line(any))?;
     let order = Order { options: &[PINNING], ..Order::login("alice", &["alice"]) };
     let unpinned = scene.ca.issue("alice", &order)?;
-    let output = scene.at_alice(&unpinned).run("echo in")?;
-    assert_ne!(output.status.code(), Some(0));
-    assert!(output.stdout.is_empty() || !output.stdout.ends_with(b"in\n"), "{output:?}");
-    let event = scene.denial("pin_missing")?;
-    assert_eq!(event["step"], "session");
+    assert_eq!(scene.refused_a_session(&scene.at_alice(&unpinned), "pin_missing")?["step"], "session");
+    let mark = scene.agent.mark()?;
     let mut tunnel = scene.at_alice(&unpinned).connect_only()?;
-    eventually("ssh -N ends", || Ok(tunnel.try_wait()?)).map(drop)
+    eventually("ssh -N ends", || Ok(tunnel.try_wait()?))?;
+    scene.denial_since(mark, "pin_missing").map(drop)
+}
+
+#[test]
+fn who_has_proven_the_key_is_told_why_the_login_is_refused_and_who_has_not_is_told_nothing() -> Result<()> {
+    let keys = "AuthorizedKeysFile /etc/other.keys";
+    let mut scene =
+        Scene::new("enforce", |agent| agent.line("other_logins = \"deny\""), |sshd| sshd.line(keys))?;
+    let node = scene.lab.node();
+    let plain = lab::Identity::plain(node, "/root/plain")?;
+    node.write("/etc/other.keys", &node.read(plain.public())?)?;
+    let login = scene.at_alice(&plain);
+    let refusal = "cotter: no_certificate: ";
+    for (login, end) in [(login.clone(), "\n"), (login.clone().option("-tt"), "\r\n")] {
+        let output = login.run("echo in")?;
+        let said = String::from_utf8(output.stdout)?;
+        assert_eq!(output.status.code(), Some(254), "{said}");
+        assert!(said.starts_with(refusal) && said.ends_with(end) && said.lines().count() == 1, "{said:?}");
+    }
+    let stolen = scene.alice()?;
+    let before = scene.at_elsewhere(&stolen).run("echo in")?;
+    assert_eq!(before.stdout, b"");
+    assert_eq!(before.stderr, b"alice@198.51.100.10: Permission denied (publickey).\r\n");
+    scene.agent.kill9()?;
+    let output = login.run("echo in")?;
+    let said = String::from_utf8(output.stdout)?;
+    assert_eq!(output.status.code(), Some(254), "{said}");
+    assert!(said.starts_with("cotter: this node cannot check logins at the moment"), "{said:?}");
+    Ok(())
 }
 
 #[test]

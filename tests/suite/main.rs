@@ -26,6 +26,8 @@ mod login;
 mod modes;
 /// Programs of others on the same interface go on, and so does ours.
 mod neighbours;
+/// A user's own environment file in the distribution's own PAM stack: nobody gets in by false facts.
+mod pam_stack;
 /// How far a word of the administrator's reaches: whom a lock names, for how long, and whom nothing keeps out.
 mod reach;
 /// What a reboot takes away and what it leaves: locks and the commanded mode stay in force, sessions are gone.

@@ -13,8 +13,9 @@ fn audit_lets_in_and_tells_what_enforce_would_have_denied() -> Result<()> {
     let scene = Scene::new("audit", |agent| agent, |sshd| sshd)?;
     let order = Order { options: &[PINNING], ..Order::login("alice", &["alice"]) };
     let unpinned = scene.ca.issue("alice", &order)?;
+    let mark = scene.agent.mark()?;
     assert_eq!(scene.at_alice(&unpinned).succeed("echo in")?, "in\n");
-    let event = scene.denial("pin_missing")?;
+    let event = scene.denial_since(mark, "pin_missing")?;
     assert_eq!(event["overruled"], true);
     Ok(())
 }

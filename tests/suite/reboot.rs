@@ -40,8 +40,7 @@ fn locks_and_the_commanded_mode_are_in_force_before_sshd_accepts_and_sessions_ar
     assert_eq!(scene.agent.json(&["locks"])?, serde_json::json!([answer["lock"]]));
     assert_eq!(scene.sessions()?, [] as [serde_json::Value; 0]);
     let _sshd = sshd(&scene)?;
-    assert_eq!(scene.at_alice(&alice).run("echo in")?.status.code(), Some(255));
-    scene.denial("locked")?;
+    scene.refused(&scene.at_alice(&alice), "locked")?;
     assert_eq!(scene.at_alice(&bob).succeed("echo in")?, "in\n");
     Ok(())
 }

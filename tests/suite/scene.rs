@@ -1,7 +1,7 @@
 //! A node that enforces, with an authority, an sshd and an agent.
 
-use anyhow::{Context, Result};
-use lab::{Agent, AgentSetup, Ca, Identity, Lab, Login, Order, Sshd, SshdSetup, eventually};
+use anyhow::{Context, Result, ensure};
+use lab::{Agent, AgentSetup, Ca, Identity, Lab, Login, Mark, Order, Sshd, SshdSetup, eventually};
 use serde_json::Value;
 
 /// Names the roles of a certificate, as an authority of our own does.
@@ -107,9 +107,26 @@ impl Scene {
         eventually("the last session is closed", || Ok(self.sessions()?.is_empty().then_some(())))
     }
 
-    /// Waits for the audit event of a denial with this reason.
-    pub(crate) fn denial(&self, reason: &str) -> Result<Value> {
-        self.agent.event(&format!("denial {reason}"), |event| {
+    /// Logs in, which must be refused before the key is proven, for this reason; the audit event of it.
+    pub(crate) fn refused(&self, login: &Login, reason: &str) -> Result<Value> {
+        self.ends_with(255, login, reason)
+    }
+
+    /// Logs in, which must be refused when the session opens, for this reason; the audit event of it.
+    pub(crate) fn refused_a_session(&self, login: &Login, reason: &str) -> Result<Value> {
+        self.ends_with(254, login, reason)
+    }
+
+    fn ends_with(&self, code: i32, login: &Login, reason: &str) -> Result<Value> {
+        let mark = self.agent.mark()?;
+        let output = login.run("echo in")?;
+        ensure!(output.status.code() == Some(code), "{login} is not refused as {reason}: {output:?}");
+        self.denial_since(mark, reason)
+    }
+
+    /// Waits for the audit event of a denial with this reason, written after the mark.
+    pub(crate) fn denial_since(&self, mark: Mark, reason: &str) -> Result<Value> {
+        self.agent.event_since(mark, &format!("denial {reason}"), |event| {
             event["event"] == "login_denied" && event["reason"] == reason
         })
     }
