@@ -17,8 +17,8 @@ Usage:
   cotter-hook pam                              for pam_exec, on `session` lines of sshd's PAM file
 
 principals prints the principals that sshd shall accept, none to refuse; it exits 0 either way.
-pam judges open_session and reports close_session: exit 0 lets the session open; with 1 the session does not
-open and its connection is ended. It does nothing on `account` lines, and fails on `auth` and `password`
+pam judges open_session: exit 0 lets the session open; with 1 the session does not open and its connection
+is ended. It does nothing when a session closes and on `account` lines, and fails on `auth` and `password`
 lines, where success would mean that it had checked a password.
 
 Options:

@@ -1,4 +1,4 @@
-//! `pam_exec`: asks the agent when a session opens, tells it when one has closed.
+//! `pam_exec`: asks the agent when a session opens.
 
 use std::env;
 use std::fmt;
@@ -10,7 +10,7 @@ use cotter_hook::client::{AskError, ask};
 use cotter_hook::connection::Connection;
 use cotter_hook::fallback::Fallback;
 use cotter_hook::process::Pid;
-use cotter_hook::protocol::{Close, Open, PAM_SOCKET, Reply, Request};
+use cotter_hook::protocol::{Open, PAM_SOCKET, Reply, Request};
 use cotter_hook::syslog::{Severity, quoted};
 use cotter_hook::unmanaged;
 use rustix::process::getppid;
@@ -20,7 +20,7 @@ use crate::{ending, environment, print};
 
 /// The longest that a login waits for the agent.
 pub(crate) const LIMIT: Duration = Duration::from_secs(2);
-/// The same when the answer does not matter: a break-glass login, or the news of an end.
+/// The same when the answer does not matter: a break-glass login.
 const BRIEF_LIMIT: Duration = Duration::from_millis(300);
 
 /// What a user reads when the agent is silent and the node enforces.
@@ -38,8 +38,8 @@ pub(crate) fn run(node: &Node) -> ExitCode {
     let pam_type = env::var_os("PAM_TYPE").unwrap_or_default();
     match pam_type.to_str() {
         Some("open_session") => open(node),
-        Some("close_session") => close(node),
-        Some("account") => ExitCode::SUCCESS,
+        // That a session has closed the agent learns from the kernel.
+        Some("close_session" | "account") => ExitCode::SUCCESS,
         // pam_exec knows no "ignore": success here would stand for a checked or changed password.
         _ => {
             let pam_type = quoted(pam_type.as_encoded_bytes(), 32);
@@ -126,18 +126,6 @@ fn open(node: &Node) -> ExitCode {
     }
 }
 
-/// The session is over, or will be: nothing that could fail here matters to sshd.
-fn close(node: &Node) -> ExitCode {
-    let login = Login::from_environment();
-    let fallback = Fallback::read(&node.runtime_dir, &node.state_dir);
-    let cookie = login.connection(&fallback.login_ports).map(|connection| connection.cookie);
-    let Login { user, tty, service, rhost, .. } = login;
-    let request = Request::Close(Close { user: user.unwrap_or_default(), tty, service, rhost, cookie });
-    // An agent that misses this finds out from the kernel when the socket closes.
-    let _ = ask(&node.runtime_dir.join(PAM_SOCKET), &request, BRIEF_LIMIT);
-    ExitCode::SUCCESS
-}
-
 /// What is in force without the agent, for the log.
 pub(crate) fn stance(fallback: &Fallback) -> String {
     let mode = fallback.mode.as_str();
@@ -211,7 +199,7 @@ impl Login {
             Ok(Reply::Allow { message }) => Answer::Allow { message },
             Ok(Reply::Deny { message }) => Answer::Deny { message },
             Ok(Reply::Error { text }) => Answer::Silent { trouble: format!("the agent answered: {text}") },
-            Ok(Reply::Principals { .. } | Reply::Closed) => {
+            Ok(Reply::Principals { .. }) => {
                 Answer::Silent { trouble: String::from("the agent's answer is amiss") }
             }
             Err(error) => Answer::Silent { trouble: error.to_string() },

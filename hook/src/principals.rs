@@ -20,9 +20,7 @@ pub(crate) fn run(asked: &Asked, node: &Node) -> ExitCode {
             return print(lines.iter().map(|line| format!("{line}\n")).collect::<String>());
         }
         Ok(Reply::Error { text }) => format!("the agent answered: {text}"),
-        Ok(Reply::Allow { .. } | Reply::Deny { .. } | Reply::Closed) => {
-            String::from("the agent's answer is amiss")
-        }
+        Ok(Reply::Allow { .. } | Reply::Deny { .. }) => String::from("the agent's answer is amiss"),
         Err(error) => error.to_string(),
     };
     let fallback = Fallback::read(&node.runtime_dir, &node.state_dir);

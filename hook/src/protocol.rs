@@ -16,7 +16,7 @@ use wire::{Reader, Writer};
 /// The socket in the runtime directory that answers [`Request::Principals`]; anybody may connect.
 pub const PRINCIPALS_SOCKET: &str = "principals.sock";
 
-/// The socket in the runtime directory that answers [`Request::Open`] and [`Request::Close`]; root only.
+/// The socket in the runtime directory that answers [`Request::Open`]; root only.
 pub const PAM_SOCKET: &str = "pam.sock";
 
 /// Why bytes are not a message, or a message does not fit into bytes.
@@ -66,8 +66,6 @@ pub enum Request {
     },
     /// The key is proven and a session is about to open (PAM `open_session`).
     Open(Open),
-    /// The session has ended (PAM `close_session`).
-    Close(Close),
 }
 
 /// What PAM knows when a session opens.
@@ -89,21 +87,6 @@ pub struct Open {
     pub break_glass: bool,
 }
 
-/// What PAM knows when a session closes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Close {
-    /// `PAM_USER`, the login name.
-    pub user: String,
-    /// `PAM_TTY`.
-    pub tty: String,
-    /// `PAM_SERVICE`.
-    pub service: String,
-    /// `PAM_RHOST`.
-    pub rhost: String,
-    /// The cookie of the connection, if the parent still had it.
-    pub cookie: Option<u64>,
-}
-
 /// What the agent answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -122,8 +105,6 @@ pub enum Reply {
         /// Text for the user: what is wrong and what to do.
         message: String,
     },
-    /// The end of the session was taken note of.
-    Closed,
     /// The request was not understood or not permitted; nothing was decided.
     Error {
         /// What went wrong.
@@ -135,11 +116,9 @@ pub enum Reply {
 mod kind {
     pub(super) const PRINCIPALS: u8 = 0x01;
     pub(super) const OPEN: u8 = 0x02;
-    pub(super) const CLOSE: u8 = 0x03;
     pub(super) const PRINCIPALS_ARE: u8 = 0x81;
     pub(super) const ALLOW: u8 = 0x82;
     pub(super) const DENY: u8 = 0x83;
-    pub(super) const CLOSED: u8 = 0x84;
     pub(super) const ERROR: u8 = 0xff;
 }
 
@@ -158,12 +137,6 @@ impl Request {
                 .bytes(&open.auth_info)
                 .number(open.cookie)
                 .flag(open.break_glass),
-            Self::Close(close) => Writer::new(kind::CLOSE)
-                .text(&close.user)
-                .text(&close.tty)
-                .text(&close.service)
-                .text(&close.rhost)
-                .number(close.cookie),
         }
         .finish()
     }
@@ -184,13 +157,6 @@ impl Request {
                 cookie: fields.number("cookie")?,
                 break_glass: fields.flag("break_glass")?,
             })),
-            kind::CLOSE => Ok(Self::Close(Close {
-                user: fields.text("user")?,
-                tty: fields.text("tty")?,
-                service: fields.text("service")?,
-                rhost: fields.text("rhost")?,
-                cookie: fields.number("cookie")?,
-            })),
             kind => Err(ProtocolError::Kind { kind }),
         }
     }
@@ -207,7 +173,6 @@ impl Reply {
             }
             Self::Allow { message } => Writer::new(kind::ALLOW).text(message.as_deref().unwrap_or_default()),
             Self::Deny { message } => Writer::new(kind::DENY).text(message),
-            Self::Closed => Writer::new(kind::CLOSED),
             Self::Error { text } => Writer::new(kind::ERROR).text(text),
         }
         .finish()
@@ -233,7 +198,6 @@ impl Reply {
                 Ok(Self::Allow { message: Some(message).filter(|text| !text.is_empty()) })
             }
             kind::DENY => Ok(Self::Deny { message: fields.text("message")? }),
-            kind::CLOSED => Ok(Self::Closed),
             kind::ERROR => Ok(Self::Error { text: fields.text("text")? }),
             kind => Err(ProtocolError::Kind { kind }),
         }

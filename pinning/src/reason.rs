@@ -137,6 +137,13 @@ impl LoginReason {
     }
 }
 
+impl LoginReason {
+    /// What to do about it: the end of [`Self::explain`]'s sentence, for where it was said already what is wrong.
+    pub fn remedy(self) -> Option<&'static str> {
+        self.explain().split_once(": ").map(|(_what, remedy)| remedy)
+    }
+}
+
 impl fmt::Display for LoginReason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.as_str())
@@ -170,6 +177,9 @@ mod tests {
             assert_eq!(reason.to_string().parse::<LoginReason>().unwrap(), reason);
             assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
             assert!(reason.explain().len() > 15, "{reason}");
+            let remedy = reason.remedy().map(|remedy| format!(": {remedy}"));
+            assert_eq!(remedy.is_none(), reason == LoginReason::Allowed, "{reason}");
+            assert!(remedy.is_none_or(|remedy| reason.explain().ends_with(&remedy)), "{reason}");
         }
         assert_eq!("nope".parse::<LoginReason>().unwrap_err().to_string(), "\"nope\" is not a login reason");
     }

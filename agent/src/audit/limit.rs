@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// How many of one source are reported one by one within a window.
 const REPORTED: u64 = 5;
 /// The window.
-const WINDOW: Duration = Duration::from_secs(60);
+pub(super) const WINDOW: Duration = Duration::from_secs(60);
 /// Most sources that are told apart; beyond, they share one budget.
 const MAX_SOURCES: usize = 4096;
 

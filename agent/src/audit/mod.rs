@@ -95,9 +95,17 @@ impl Audit {
         }
     }
 
-    /// Sums up what was not written one by one.
+    /// Sums up what was not written one by one, of each source at most once a minute.
     pub fn summarise(&self) {
-        let now = Instant::now();
+        self.summarise_at(Instant::now());
+    }
+
+    /// The same at the agent's end, when the minutes are not waited for.
+    pub fn summarise_all(&self) {
+        self.summarise_at(Instant::now() + limit::WINDOW);
+    }
+
+    fn summarise_at(&self, now: Instant) {
         let (denials, drops) = {
             let mut state = self.state();
             (state.denials.summaries(now), state.drops.summaries(now))

@@ -99,6 +99,10 @@ fn pam() -> Finding {
             "PAM does not run the hook for sshd: logins are not turned into sessions",
             "see packaging/pam/cotter",
         ),
+        Order::AtClose => Finding::error(
+            "PAM runs the hook when sessions close, too: as root, in an environment that users can set",
+            "add type=open_session to its line, as packaging/pam/cotter has it",
+        ),
         Order::EnvironmentFirst => Finding::error(
             "/etc/pam.d/sshd runs pam_env with user_readenv before the hook: users can deceive it",
             "move the hook's line directly behind common-session",

@@ -10,22 +10,26 @@ pub(super) enum Order {
     Right,
     /// A pam_env that reads users' files comes first: users can pose as somebody else to the hook.
     EnvironmentFirst,
+    /// The hook runs when sessions close too, after all that reads users' files: as root, with what they say.
+    AtClose,
     /// The hook is not there.
     NoHook,
 }
 
 /// The order in a PAM service's file, with what it includes.
 pub(super) fn of(service: &str, dir: &Path) -> Order {
-    let mut order = Order::NoHook;
     let mut environment = false;
     for line in session_lines(service, dir, 8) {
         environment |= line.contains("pam_env.so") && reads_user_files(&line);
         if line.contains("cotter-hook") {
-            order = if environment { Order::EnvironmentFirst } else { Order::Right };
-            break;
+            return match (environment, line.contains("type=open_session")) {
+                (true, _) => Order::EnvironmentFirst,
+                (false, false) => Order::AtClose,
+                (false, true) => Order::Right,
+            };
         }
     }
-    order
+    Order::NoHook
 }
 
 /// `user_readenv` is off unless set to 1 (pam_env(8), Linux-PAM 1.5).
@@ -61,7 +65,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("sshd"), sshd).unwrap();
         std::fs::write(dir.path().join("common-session"), "session required pam_unix.so\n").unwrap();
-        let hook = "session required pam_exec.so quiet stdout /usr/lib/cotter/cotter-hook pam\n";
+        let hook =
+            "session required pam_exec.so quiet stdout type=open_session /usr/lib/cotter/cotter-hook pam\n";
         std::fs::write(dir.path().join("cotter"), hook).unwrap();
         of("sshd", dir.path())
     }
@@ -73,5 +78,7 @@ mod tests {
         assert_eq!(order(&format!("{common}{ENVIRONMENT}{HOOK}")), Order::EnvironmentFirst);
         assert_eq!(order(&format!("{common}session required pam_env.so\n{HOOK}")), Order::Right);
         assert_eq!(order(common), Order::NoHook);
+        let at_close = "session required pam_exec.so /usr/lib/cotter/cotter-hook pam\n";
+        assert_eq!(order(&format!("{common}{at_close}{ENVIRONMENT}")), Order::AtClose);
     }
 }

@@ -35,7 +35,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 use strangers::Strangers;
-use tokio::sync::Notify;
 
 /// Everything that the tasks of the daemon share. Locks are held for moments only, and no other is taken meanwhile, but
 /// for `mode_change` and `state_file`, which are for those who may wait.
@@ -61,8 +60,6 @@ pub(crate) struct Daemon {
     missing: Mutex<HashSet<u64>>,
     takeover: String,
     started_at: u64,
-    /// Wakes the sweep before its time.
-    sweep_soon: Notify,
 }
 
 impl Daemon {

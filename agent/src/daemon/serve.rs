@@ -139,12 +139,7 @@ fn decide(daemon: &Daemon, monitor: &Monitor, request: Request, hook: Hook, dead
             login::principals(daemon, monitor, &user, &certificate)
         }
         (Hook::Pam, Request::Open(open)) => login::open(daemon, monitor, &open, deadline),
-        (Hook::Pam, Request::Close(_)) => {
-            daemon.sweep_soon.notify_one();
-            Reply::Closed
-        }
-        (Hook::Principals, Request::Open(_) | Request::Close(_))
-        | (Hook::Pam, Request::Principals { .. }) => {
+        (Hook::Principals, Request::Open(_)) | (Hook::Pam, Request::Principals { .. }) => {
             Reply::Error { text: "this is the other hook's socket".to_owned() }
         }
     }

@@ -20,7 +20,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// Why the agent did not start.
@@ -50,6 +49,7 @@ pub async fn run(config_path: &Path) -> Result<(), StartError> {
     let mut tasks = spawn(&daemon, sockets)?;
     daemon.started();
     wait_for_the_end(&daemon).await?;
+    daemon.audit.summarise_all();
     daemon.audit.write(What::AgentStopped, Subject::default());
     notify(&[sd_notify::NotifyState::Stopping]);
     tasks.shutdown().await;
@@ -89,7 +89,6 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         missing: Mutex::default(),
         takeover: sentence(&takeover),
         started_at: clock::unix(),
-        sweep_soon: Notify::new(),
         config: RwLock::new(Arc::new(config)),
         config_path: config_path.to_owned(),
         reload_error: Mutex::new(None),

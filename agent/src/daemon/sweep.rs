@@ -17,8 +17,6 @@ use std::time::{Duration, Instant};
 
 /// Between two sweeps; longer where a sweep takes long, so that it never takes more than a twentieth of a core.
 const SWEEP: Duration = Duration::from_secs(1);
-/// The least time between two sweeps.
-const SOON: Duration = Duration::from_millis(100);
 /// Between two looks at connections without a session.
 const STRANGERS: Duration = Duration::from_secs(5);
 /// Between two reports of what was dropped.
@@ -42,13 +40,7 @@ pub(super) async fn sweeps(daemon: Arc<Daemon>) {
             report = Instant::now();
         }
         start::notify(&[sd_notify::NotifyState::Watchdog]);
-        let took = began.elapsed();
-        tokio::time::sleep(SOON.max(took * 20)).await;
-        // A session's end wakes us early.
-        tokio::select! {
-            () = tokio::time::sleep(SWEEP.saturating_sub(SOON)) => {}
-            () = daemon.sweep_soon.notified() => {}
-        }
+        tokio::time::sleep(SWEEP.max(began.elapsed() * 20)).await;
     }
 }
 

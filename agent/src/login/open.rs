@@ -258,6 +258,9 @@ fn denial(
     if !matches!(reason, LoginReason::TableFull | LoginReason::ObservedAddressUnknown) {
         penalise(daemon, connection);
     }
-    let separator = if detail.is_empty() { "" } else { ". " };
-    Reply::Deny { message: format!("cotter: {reason}: {detail}{separator}{}", reason.explain()) }
+    let why = match reason.remedy() {
+        Some(remedy) if !detail.is_empty() => format!("{detail}: {remedy}"),
+        _ => reason.explain().to_owned(),
+    };
+    Reply::Deny { message: format!("cotter: {reason}: {why}") }
 }

@@ -16,7 +16,7 @@ fn requests() -> Vec<Request> {
             break_glass: true,
         }),
         Request::Open(Open::default()),
-        Request::Close(Close { user: text("älice"), cookie: Some(1), ..Close::default() }),
+        Request::Open(Open { user: text("älice"), cookie: Some(1), ..Open::default() }),
     ]
 }
 
@@ -28,7 +28,6 @@ fn replies() -> Vec<Reply> {
         Reply::Allow { message: None },
         Reply::Allow { message: Some(text("pinned to 198.51.111.1")) },
         Reply::Deny { message: text("pin_mismatch\nlog in again") },
-        Reply::Closed,
         Reply::Error { text: text("no") },
     ]
 }
@@ -108,14 +107,14 @@ fn fields_that_a_newer_version_appends_are_ignored() {
 
 #[test]
 fn versions_further_apart_than_one_do_not_speak() {
-    let mut message = Reply::Closed.encode().unwrap();
+    let mut message = Reply::Allow { message: None }.encode().unwrap();
     message[4] = VERSION + 2;
     assert_eq!(decode_reply(&message), Err(ProtocolError::Version { theirs: VERSION + 2 }));
 }
 
 #[test]
 fn an_unknown_kind_is_named() {
-    let mut message = Reply::Closed.encode().unwrap();
+    let mut message = Reply::Allow { message: None }.encode().unwrap();
     message[5] = 0x42;
     assert_eq!(decode_reply(&message), Err(ProtocolError::Kind { kind: 0x42 }));
     assert_eq!(decode_request(&message), Err(ProtocolError::Kind { kind: 0x42 }));
@@ -126,7 +125,7 @@ fn a_message_beyond_the_bound_is_neither_sent_nor_taken() {
     let request = Request::Principals { user: String::new(), certificate: "A".repeat(MAX_LEN) };
     assert!(matches!(request.encode(), Err(ProtocolError::TooLong { .. })));
 
-    let mut message = Reply::Closed.encode().unwrap();
+    let mut message = Reply::Allow { message: None }.encode().unwrap();
     for total in [65_537_u32, u32::MAX] {
         message[8..12].copy_from_slice(&total.to_be_bytes());
         assert!(matches!(decode_reply(&message), Err(ProtocolError::TooLong { .. })));

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use cotter_hook::mode_file::Mode;
-use cotter_hook::protocol::{Close, Open, PAM_SOCKET, Reply, Request};
+use cotter_hook::protocol::{Open, PAM_SOCKET, Reply, Request};
 use cotter_hook::unmanaged;
 use rustix::net::sockopt::socket_cookie;
 
@@ -184,21 +184,8 @@ fn a_break_glass_file_that_others_could_have_written_lets_nobody_in() {
 }
 
 #[test]
-fn the_end_of_a_session_is_reported_and_never_fails() {
-    let node = Node::new();
-    assert_eq!(Monitor::run_hook(&node, "close_session").output(), "exit 0\n");
-
-    let requests = Agent::Replies(Reply::Closed).serve(&node.socket(PAM_SOCKET));
-    let mut monitor = Monitor::run_hook(&node, "close_session");
-    assert_eq!(monitor.output(), "exit 0\n");
-    let Open { user, tty, service, rhost, .. } = open();
-    let expected = Close { user, tty, service, rhost, cookie: Some(monitor.cookie) };
-    assert_eq!(requests.recv().unwrap(), Request::Close(expected));
-}
-
-#[test]
-fn only_session_lines_are_its_business() {
-    for (pam_type, exit) in [("account", 0), ("auth", 1), ("password", 1), ("", 1)] {
+fn only_the_opening_of_sessions_is_its_business() {
+    for (pam_type, exit) in [("close_session", 0), ("account", 0), ("auth", 1), ("password", 1), ("", 1)] {
         let node = Node::in_mode(Mode::Off);
         let output = node.run(&["pam"], &[("PAM_TYPE", pam_type), ("PAM_USER", "alice")]);
         assert_eq!(output.status.code(), Some(exit), "{pam_type}");

@@ -110,7 +110,7 @@ fn an_agent_of_another_time_leaves_it_to_the_mode() {
     let mut far = Reply::Principals { lines: vec!["alice".into()] }.encode().unwrap();
     far[4] = VERSION + 2;
     falls_back(answers_with(Agent::Sends(far)), "message of version 3");
-    let mut unknown = Reply::Closed.encode().unwrap();
+    let mut unknown = Reply::Allow { message: None }.encode().unwrap();
     unknown[5] = 0x99;
     falls_back(answers_with(Agent::Sends(unknown)), "unknown kind 153");
 }
@@ -136,7 +136,7 @@ fn an_answer_that_is_none_leaves_it_to_the_mode() {
 #[test]
 fn what_a_stranger_sends_is_bounded_and_harmless() {
     let node = Node::new();
-    Agent::Replies(Reply::Closed).serve_forever(&node.socket(PRINCIPALS_SOCKET));
+    Agent::Replies(Reply::Allow { message: None }).serve_forever(&node.socket(PRINCIPALS_SOCKET));
     let long = "A".repeat(100_000);
     let output = node.run(&["principals", "--user", "a\n\x1b[31m", "--cert", &long], &[]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
