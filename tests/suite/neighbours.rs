@@ -1,5 +1,9 @@
 //! Programs of others on the same interface go on, and so does ours.
 
+mod decider;
+mod no_gap;
+mod overtaken;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;

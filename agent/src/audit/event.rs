@@ -149,6 +149,22 @@ pub enum What {
         /// How: `xdp`, `xdp-generic`, `tcx`, `clsact`.
         method: String,
     },
+    /// Programs of others come before ours on an interface, and may decide alone until ours is first again.
+    Overtaken {
+        /// The interface.
+        interface: String,
+        /// How ours is attached: `tcx`, `clsact`.
+        method: String,
+        /// The programs and filters in front, in words.
+        by: Vec<String>,
+    },
+    /// Ours comes first again on an interface.
+    FirstAgain {
+        /// The interface.
+        interface: String,
+        /// How ours is attached: `tcx`, `clsact`.
+        method: String,
+    },
     /// An attachment is gone or could not be made.
     AttachmentLost {
         /// The interface.

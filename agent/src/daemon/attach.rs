@@ -4,12 +4,12 @@ use super::call::{AttachmentStatus, NotCovered};
 use super::{Daemon, lock};
 use crate::audit::{Subject, What};
 use crate::config::Interfaces;
-use crate::datapath::{Datapath, Method};
+use crate::datapath::{Attachment, Change, Datapath, Method};
 use crate::interfaces::{self, Interface, Watch};
 use agent_ebpf::Address;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Follows changes of links and addresses until the daemon ends.
 pub(super) async fn follow(daemon: Arc<Daemon>) {
@@ -47,7 +47,27 @@ impl Daemon {
                 not_covered.push(NotCovered { interface: interface.name.clone(), why });
             }
         }
+        self.stay_first(&mut datapath);
+        not_covered.extend(datapath.attachments().filter_map(perhaps_not_covered));
         *lock(&self.not_covered) = not_covered;
+    }
+
+    /// Sees to it that programs of others do not decide before ours does.
+    fn stay_first(&self, datapath: &mut Datapath) {
+        let changes = datapath.stay_first(self.config().tc_hook, Instant::now());
+        let changes =
+            changes.inspect_err(|error| tracing::error!("attachments cannot be looked at: {error}"));
+        for change in changes.unwrap_or_default() {
+            let what = match change {
+                Change::Overtaken(Attachment { interface, method, behind, .. }) => {
+                    What::Overtaken { interface, method: method.to_string(), by: behind }
+                }
+                Change::FirstAgain(Attachment { interface, method, .. }) => {
+                    What::FirstAgain { interface, method: method.to_string() }
+                }
+            };
+            self.audit.write(what, Subject::default());
+        }
     }
 
     fn report_lost(&self, datapath: &mut Datapath) {
@@ -92,6 +112,12 @@ impl Daemon {
             .collect();
         (attached, lock(&self.not_covered).clone())
     }
+}
+
+fn perhaps_not_covered(attachment: &Attachment) -> Option<NotCovered> {
+    let others = attachment.behind.join(", ");
+    let why = format!("programs of others come before ours and may decide alone: {others}");
+    (!others.is_empty()).then(|| NotCovered { interface: attachment.interface.clone(), why })
 }
 
 fn method_on(datapath: &Datapath, interface: &Interface) -> Option<Method> {

@@ -146,7 +146,7 @@ pub struct Status {
     pub login_ports: Vec<u16>,
     /// Where the programs are attached, and how.
     pub attachments: Vec<AttachmentStatus>,
-    /// Interfaces that are not covered, and why.
+    /// Interfaces that are not covered, or perhaps not, and why.
     pub not_covered: Vec<NotCovered>,
     /// Number of live sessions.
     pub sessions: usize,
@@ -171,7 +171,7 @@ pub struct AttachmentStatus {
     pub method: String,
 }
 
-/// An interface without a program.
+/// An interface without a program, or with programs of others before ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotCovered {
     /// The interface's name.

@@ -1,79 +1,20 @@
 //! Where the programs judge packets: one way of attaching for each device, chosen by trying.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_ebpf::Layer;
-use aya::Ebpf;
-use aya::programs::links::{FdLink, LinkError, PinnedLink};
-use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
-use aya::programs::xdp::XdpLink;
-use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType, XdpMode};
+use aya::programs::links::FdLink;
+use aya::programs::tc::TcAttachOptions;
+use aya::programs::{LinkOrder, TcAttachType, XdpMode};
 
 use super::clsact::{self, Filter};
+use super::contest::Contest;
+use super::line::{Line, Place};
+use super::method::ways;
 use super::object::{self, Program};
-use super::{Datapath, Error, pins};
+use super::{AttachMode, Datapath, Error, Method, TcHook, link, pins};
 use crate::interfaces::{self, Interface};
-
-/// How programs are to be attached, as the configuration says.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AttachMode {
-    /// XDP in the driver where nobody else has it and the driver can, else TC.
-    #[default]
-    Auto,
-    /// XDP in the driver; TC where somebody else has XDP.
-    Xdp,
-    /// XDP in the stack; TC where somebody else has XDP.
-    XdpGeneric,
-    /// TC.
-    Tc,
-}
-
-/// Which of the kernel's two ways of attaching TC programs is used.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TcHook {
-    /// TCX where the kernel has it, else clsact.
-    #[default]
-    Auto,
-    /// TCX (Linux 6.6).
-    Tcx,
-    /// A filter at the clsact qdisc.
-    Clsact,
-}
-
-/// A way of attaching.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Method {
-    /// XDP in the driver.
-    Xdp,
-    /// XDP in the stack.
-    XdpGeneric,
-    /// TC, first of the TCX programs.
-    Tcx,
-    /// TC, first of the filters at clsact where those leave room.
-    Clsact,
-}
-
-impl Method {
-    /// The word that listings use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Xdp => "xdp",
-            Self::XdpGeneric => "xdp-generic",
-            Self::Tcx => "tcx",
-            Self::Clsact => "clsact",
-        }
-    }
-}
-
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// A device whose packets are judged.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,6 +25,8 @@ pub struct Attachment {
     pub index: u32,
     /// The way that is in force.
     pub method: Method,
+    /// The programs of others that come before ours, in words; they may decide alone.
+    pub behind: Vec<String>,
 }
 
 /// An attachment and what keeps it.
@@ -91,6 +34,7 @@ pub struct Attachment {
 pub(super) struct Attached {
     pub(super) attachment: Attachment,
     pub(super) hold: Hold,
+    pub(super) contest: Contest,
 }
 
 #[derive(Debug)]
@@ -108,14 +52,14 @@ impl Datapath {
         how: AttachMode,
         hook: TcHook,
     ) -> Result<Attachment, Error> {
-        let ways = ways(interface, how, hook, self.attached.get(&interface.index));
+        let ways = ways(interface, how, hook, self.method(interface.index));
         if let Some(present) = self.attached.get_mut(&interface.index)
             && ways.contains(&present.attachment.method)
         {
             present.attachment.interface.clone_from(&interface.name);
             return Ok(present.attachment.clone());
         }
-        if ways.contains(&Method::Xdp) || ways.contains(&Method::XdpGeneric) {
+        if ways.iter().any(|method| method.is_xdp()) {
             // A device runs XDP either in the driver or in the stack, so the one must end before the other begins.
             self.end_other_xdp(interface.index)?;
         }
@@ -166,9 +110,12 @@ impl Datapath {
         Ok(lost)
     }
 
+    fn method(&self, index: u32) -> Option<Method> {
+        self.attached.get(&index).map(|present| present.attachment.method)
+    }
+
     fn end_other_xdp(&mut self, index: u32) -> Result<(), Error> {
-        let method = self.attached.get(&index).map(|present| present.attachment.method);
-        if !matches!(method, Some(Method::Xdp | Method::XdpGeneric)) {
+        if !self.method(index).is_some_and(Method::is_xdp) {
             return Ok(());
         }
         self.detach(index)?;
@@ -185,8 +132,9 @@ impl Datapath {
 
     /// Replaces what was attached before, if anything, by what is attached now.
     pub(super) fn settle(&mut self, interface: &Interface, method: Method, hold: Hold) -> Attachment {
-        let attachment = Attachment { interface: interface.name.clone(), index: interface.index, method };
-        let attached = Attached { attachment: attachment.clone(), hold };
+        let (name, index) = (interface.name.clone(), interface.index);
+        let attachment = Attachment { interface: name, index, method, behind: Vec::new() };
+        let attached = Attached { attachment: attachment.clone(), hold, contest: Contest::default() };
         if let Some(former) = self.attached.insert(interface.index, attached)
             && let Err(error) = former.end()
         {
@@ -195,7 +143,7 @@ impl Datapath {
         attachment
     }
 
-    fn attach_by(&mut self, interface: &Interface, method: Method) -> Result<Hold, Error> {
+    pub(super) fn attach_by(&mut self, interface: &Interface, method: Method) -> Result<Hold, Error> {
         let program = program(interface.layer, method);
         let link: FdLink = match method {
             Method::Xdp | Method::XdpGeneric => {
@@ -206,7 +154,7 @@ impl Datapath {
                 attached
                     .map_err(Error::program(program.name(), "cannot be attached"))?
                     .try_into()
-                    .map_err(link_error(program))?
+                    .map_err(link::error(program.name()))?
             }
             Method::Tcx => {
                 let tc = object::classifier(&mut self.ebpf, program)?;
@@ -217,34 +165,45 @@ impl Datapath {
                 attached
                     .map_err(Error::program(program.name(), "cannot be attached"))?
                     .try_into()
-                    .map_err(link_error(program))?
+                    .map_err(link::error(program.name()))?
             }
             Method::Clsact => {
                 let tc = object::classifier(&mut self.ebpf, program)?;
                 return clsact::attach(tc, program, interface).map(Hold::Filter);
             }
         };
-        let pin = self.directory().join(link_name(program, interface.index));
-        pins::remove(&pin)?;
-        pinned(link, pin)
+        let pin = self.directory().join(link::link_name(program, interface.index));
+        let link = link::pinned(link, &pin)?;
+        Ok(Hold::Link { pin, link })
     }
 }
 
 impl Attached {
     /// Whether our program still judges the packets of this device.
     fn is_present(&self, interface: &Interface) -> Result<bool, Error> {
-        match &self.hold {
-            Hold::Filter(filter) => Ok(clsact::filters(interface.index)?.iter().any(|one| one == filter)),
-            Hold::Link { pin, link } => {
-                let info = link
-                    .info()
-                    .map_err(|source| Error::Link { path: pin.clone(), source: Box::new(source) })?;
-                let id = info.program_id();
-                match self.attachment.method {
-                    Method::Xdp | Method::XdpGeneric => Ok(interface.xdp.is_some_and(|xdp| xdp.id == id)),
-                    Method::Tcx | Method::Clsact => on_tcx(interface, id),
-                }
+        match self.place()? {
+            Some(place) => Ok(Line::of(interface)?.before(place).is_some()),
+            None => {
+                let program = self.program()?;
+                Ok(interface.xdp.is_some_and(|xdp| xdp.id == program))
             }
+        }
+    }
+
+    /// Where ours stands in the device's line; XDP comes before all of it.
+    pub(super) fn place(&self) -> Result<Option<Place>, Error> {
+        match self.hold {
+            Hold::Filter(filter) => Ok(Some(Place::Clsact(filter))),
+            Hold::Link { .. } if self.attachment.method.is_xdp() => Ok(None),
+            Hold::Link { .. } => self.program().map(Place::Tcx).map(Some),
+        }
+    }
+
+    /// The id of the program.
+    fn program(&self) -> Result<u32, Error> {
+        match &self.hold {
+            Hold::Filter(filter) => Ok(filter.program),
+            Hold::Link { pin, link } => link.info().map(|info| info.program_id()).map_err(link::error(pin)),
         }
     }
 
@@ -253,7 +212,7 @@ impl Attached {
         let hold = match self.hold {
             Hold::Link { pin, link } if !pin.exists() && pin.parent().is_some_and(Path::is_dir) => {
                 tracing::warn!(pin = %pin.display(), "somebody has removed the pin of a link; it is pinned again");
-                pinned(link, pin)?
+                Hold::Link { link: link::pinned(link, &pin)?, pin }
             }
             hold @ (Hold::Link { .. } | Hold::Filter(_)) => hold,
         };
@@ -281,36 +240,6 @@ impl Attached {
     }
 }
 
-/// Pins a link, so that it outlives the agent.
-fn pinned(link: FdLink, pin: PathBuf) -> Result<Hold, Error> {
-    let pinned = link.pin(&pin);
-    let pinned = pinned.map_err(|source| Error::Pin { path: pin.clone(), source: Box::new(source) })?;
-    Ok(Hold::Link { pin, link: pinned.into() })
-}
-
-/// The ways to try, in this order.
-fn ways(interface: &Interface, how: AttachMode, hook: TcHook, present: Option<&Attached>) -> Vec<Method> {
-    let xdp = match how {
-        AttachMode::Auto | AttachMode::Xdp => Some(Method::Xdp),
-        AttachMode::XdpGeneric => Some(Method::XdpGeneric),
-        AttachMode::Tc => None,
-    };
-    let tc: &[Method] = match hook {
-        TcHook::Auto => &[Method::Tcx, Method::Clsact],
-        TcHook::Tcx => &[Method::Tcx],
-        TcHook::Clsact => &[Method::Clsact],
-    };
-    let ours = present.is_some_and(|one| matches!(one.attachment.method, Method::Xdp | Method::XdpGeneric));
-    let foreign = interface.xdp.is_some() && !ours;
-    match (xdp, how) {
-        // The kernel would let us replace another's program on some paths, so do not even ask.
-        (Some(_), _) if foreign || interface.layer == Layer::Ip => tc.to_vec(),
-        (Some(xdp), AttachMode::Auto) => [&[xdp], tc].concat(),
-        (Some(xdp), _) => vec![xdp],
-        (None, _) => tc.to_vec(),
-    }
-}
-
 /// The program that goes with a kind of device and a way of attaching.
 pub(super) fn program(layer: Layer, method: Method) -> Program {
     match (method, layer) {
@@ -320,68 +249,10 @@ pub(super) fn program(layer: Layer, method: Method) -> Program {
     }
 }
 
-fn on_tcx(interface: &Interface, program: u32) -> Result<bool, Error> {
-    let (_revision, programs) = SchedClassifier::query_tcx(&interface.name, TcAttachType::Ingress)
-        .map_err(Error::program(Program::Tc.name(), "cannot be looked for"))?;
-    Ok(programs.iter().any(|info| info.id() == program))
-}
-
-fn link_error(program: Program) -> impl FnOnce(LinkError) -> Error {
-    move |source| Error::Link { path: program.name().into(), source: Box::new(source) }
-}
-
-/// The file name of a device's link.
-fn link_name(program: Program, index: u32) -> String {
-    format!("link_{}_{index}", program.name())
-}
-
-/// The program and device of a link's file name; the tracepoint's link has no device.
-pub(super) fn parse_link_name(name: &str) -> Option<(Program, u32)> {
-    let (program, index) = name.strip_prefix("link_")?.rsplit_once('_')?;
-    Some((Program::by_name(program)?, index.parse().ok()?))
-}
-
-/// Puts this agent's program behind a pinned link of an earlier one: between two packets, the kernel promises.
-pub(super) fn replace(ebpf: &mut Ebpf, program: Program, path: &Path) -> Result<FdLink, Error> {
-    let link_error = || |source| Error::Link { path: path.into(), source: Box::new(source) };
-    let failed = || Error::program(program.name(), "cannot take the earlier one's place");
-    let link = FdLink::from(PinnedLink::from_pin(path).map_err(link_error())?);
-    match program {
-        Program::Xdp => {
-            let xdp = object::xdp(ebpf)?;
-            let id = xdp.attach_to_link(XdpLink::try_from(link).map_err(link_error())?).map_err(failed())?;
-            xdp.take_link(id).map_err(failed())?.try_into().map_err(link_error())
-        }
-        Program::Tc | Program::TcLayer3 => {
-            let tc = object::classifier(ebpf, program)?;
-            let id = tc
-                .attach_to_link(SchedClassifierLink::try_from(link).map_err(link_error())?)
-                .map_err(failed())?;
-            tc.take_link(id).map_err(failed())?.try_into().map_err(link_error())
-        }
-        Program::Close => Err(failed()(ProgramError::NotAttached)),
-    }
-}
-
 /// An error with all that led to it, on one line.
 pub(super) fn causes(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source())
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(": ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_links_file_name_tells_its_program_and_device() {
-        for program in Program::ALL {
-            assert_eq!(parse_link_name(&link_name(program, 17)), Some((program, 17)));
-        }
-        assert_eq!(parse_link_name("link_cotter_close"), None);
-        assert_eq!(parse_link_name("link_cotter_xdp_"), None);
-        assert_eq!(parse_link_name("prog_cotter_xdp_1"), None);
-    }
 }

@@ -1,5 +1,7 @@
 //! TC filters at the clsact qdisc, for kernels without TCX. Such a filter is no file: it stays until it is deleted.
 
+use std::fmt;
+
 use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
 use aya::programs::{SchedClassifier, TcAttachType};
 
@@ -8,7 +10,7 @@ use super::object::Program;
 use crate::interfaces::Interface;
 use crate::interfaces::netlink::{GET_FILTER, attribute, dump, number, text};
 
-/// A BPF filter on a device's way in.
+/// A filter of ours, or of an earlier agent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Filter {
     priority: u16,
@@ -17,8 +19,49 @@ pub(super) struct Filter {
     pub(super) program: u32,
 }
 
-/// The BPF filters on the way in of the device with this index.
-pub(super) fn filters(interface: u32) -> Result<Vec<Filter>, Error> {
+/// A filter of whatever kind and whomever's on a device's way in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Entry {
+    kind: String,
+    protocol: u16,
+    priority: u16,
+    handle: u32,
+    /// The id of its program; filters of other kinds, and of classic BPF, have none.
+    program: Option<u32>,
+}
+
+impl Entry {
+    /// The program of a BPF filter, and where it hangs.
+    pub(super) fn filter(&self) -> Option<Filter> {
+        self.program.map(|program| Filter { priority: self.priority, handle: self.handle, program })
+    }
+
+    /// Whether it stands for what judges packets. The kernel lists what filters of one priority share first, with handle
+    /// 0. Of BPF the filters themselves count; of other kinds that head, since they list more than filters.
+    fn judges(&self) -> bool {
+        (self.kind == BPF) == (self.handle != 0)
+    }
+
+    /// Whether filters of ours may join those of its priority, in front of them.
+    fn makes_room(&self) -> bool {
+        self.kind == BPF && self.protocol == ALL_PROTOCOLS
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "clsact filter {} of priority {}", self.kind, self.priority)?;
+        self.program.map_or(Ok(()), |program| write!(f, " (program {program})"))
+    }
+}
+
+const BPF: &str = "bpf";
+/// `ETH_P_ALL`, the protocol of our filters.
+const ALL_PROTOCOLS: u16 = 3;
+
+/// The filters on the way in of the device with this index, in the order in which they are asked. Those that only
+/// another filter leads to (chains other than the first) are left out.
+pub(super) fn entries(interface: u32) -> Result<Vec<Entry>, Error> {
     /// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)`.
     const INGRESS: u32 = 0xffff_fff2;
 
@@ -26,22 +69,45 @@ pub(super) fn filters(interface: u32) -> Result<Vec<Filter>, Error> {
     request[4..8].copy_from_slice(&interface.to_ne_bytes());
     request[12..16].copy_from_slice(&INGRESS.to_ne_bytes());
     let answers = dump(GET_FILTER, &request).map_err(Error::Interfaces)?;
-    Ok(answers.iter().filter_map(|message| filter(message)).collect())
+    Ok(answers.iter().filter_map(|message| entry(message)).collect())
 }
 
 /// Reads a `tcmsg` and its attributes.
-fn filter(message: &[u8]) -> Option<Filter> {
+fn entry(message: &[u8]) -> Option<Entry> {
     const KIND: u16 = 1;
     const OPTIONS: u16 = 2;
+    const CHAIN: u16 = 11;
     const BPF_ID: u16 = 11;
 
     let (header, rest) = message.split_at_checked(20)?;
-    if text(attribute(rest, KIND)?) != "bpf" {
+    if attribute(rest, CHAIN).and_then(number).is_some_and(|chain| chain != 0) {
         return None;
     }
-    let program = attribute(rest, OPTIONS).and_then(|options| attribute(options, BPF_ID)).and_then(number)?;
-    let priority = (number(&header[16..])? >> 16) as u16;
-    Some(Filter { priority, handle: number(&header[8..])?, program })
+    let kind = text(attribute(rest, KIND)?);
+    let options = attribute(rest, OPTIONS).filter(|_| kind == BPF);
+    let program = options.and_then(|options| attribute(options, BPF_ID)).and_then(number);
+    let info = number(&header[16..])?;
+    let (priority, protocol) = ((info >> 16) as u16, u16::from_be(info as u16));
+    Some(Entry { kind, protocol, priority, handle: number(&header[8..])?, program })
+}
+
+/// What is asked before `ours`; `None` if ours is not there.
+pub(super) fn before<'e>(ours: &Filter, entries: &'e [Entry]) -> Option<Vec<&'e Entry>> {
+    let place = entries.iter().position(|entry| entry.filter().is_some_and(|filter| filter == *ours))?;
+    Some(entries[..place].iter().filter(|entry| entry.judges()).collect())
+}
+
+/// Whether a new filter of ours would come before more of the others than `ours` does.
+pub(super) fn can_advance(ours: &Filter, entries: &[Entry]) -> bool {
+    let front = front(entries);
+    before(ours, entries).unwrap_or_default().iter().any(|entry| entry.priority >= front)
+}
+
+/// The foremost priority that a filter of ours can have: a priority holds filters of one kind and protocol only, the
+/// newest in front.
+fn front(entries: &[Entry]) -> u16 {
+    let taken = |priority| entries.iter().any(|entry| entry.priority == priority && !entry.makes_room());
+    (1..u16::MAX).find(|priority| !taken(*priority)).unwrap_or(u16::MAX)
 }
 
 /// Adds our filter as far in front as the filters that are there allow; they all stay as they are.
@@ -50,36 +116,18 @@ pub(super) fn attach(
     program: Program,
     interface: &Interface,
 ) -> Result<Filter, Error> {
-    const PRIORITIES: u16 = 64;
-
     // Somebody else's qdisc at the same place serves as well, and then adding ours fails.
     let qdisc = tc::qdisc_add_clsact(&interface.name);
-    let mut failure = None;
-    for priority in 1..=PRIORITIES {
-        // A filter of another kind may hold a priority; filters of our kind share it, the newest in front.
-        let options = TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() });
-        match tc
-            .attach_with_options(&interface.name, TcAttachType::Ingress, options)
-            .and_then(|id| tc.take_link(id))
-        {
-            Ok(link) => {
-                if priority > 1 {
-                    let interface = interface.name.as_str();
-                    tracing::warn!(
-                        interface,
-                        "filters of others at clsact come before ours and may decide alone"
-                    );
-                }
-                return keep(tc, program, link);
-            }
-            Err(error) => failure.get_or_insert(error),
-        };
-    }
+    let priority = front(&entries(interface.index)?);
+    let options = TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() });
+    let attached = tc
+        .attach_with_options(&interface.name, TcAttachType::Ingress, options)
+        .and_then(|id| tc.take_link(id));
     let what = match qdisc {
         Ok(()) => "cannot be attached".to_owned(),
         Err(error) => format!("cannot be attached; clsact: {error}"),
     };
-    Err(Error::program(program.name(), &what)(failure.unwrap_or(aya::programs::ProgramError::NotAttached)))
+    keep(tc, program, attached.map_err(Error::program(program.name(), &what))?)
 }
 
 /// Puts this agent's program behind the filter of an earlier one.
@@ -116,4 +164,52 @@ fn keep(tc: &SchedClassifier, program: Program, link: SchedClassifierLink) -> Re
         .map_err(Error::program(program.name(), "cannot be looked up"));
     std::mem::forget(link);
     filter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: Filter = Filter { priority: 2, handle: 1, program: 7 };
+
+    fn bpf(priority: u16, handle: u32, program: u32) -> Entry {
+        Entry { kind: BPF.into(), protocol: ALL_PROTOCOLS, priority, handle, program: Some(program) }
+    }
+
+    /// What the kernel lists before the filters of a priority.
+    fn head(kind: &str, priority: u16) -> Entry {
+        Entry { kind: kind.into(), protocol: ALL_PROTOCOLS, priority, handle: 0, program: None }
+    }
+
+    #[test]
+    fn a_filter_advances_within_its_priority_and_past_those_that_make_room() {
+        let alone = [head(BPF, 2), bpf(2, 1, 7)];
+        assert_eq!(before(&OURS, &alone), Some(vec![]));
+        assert!(!can_advance(&OURS, &alone));
+
+        let newer = [head(BPF, 2), bpf(2, 2, 8), bpf(2, 1, 7)];
+        assert_eq!(before(&OURS, &newer), Some(vec![&newer[1]]));
+        assert!(can_advance(&OURS, &newer));
+
+        let lower = [head(BPF, 1), bpf(1, 1, 8), head(BPF, 2), bpf(2, 1, 7)];
+        assert!(can_advance(&OURS, &lower));
+        assert_eq!(front(&lower), 1);
+    }
+
+    #[test]
+    fn filters_of_other_kinds_and_protocols_keep_their_priority() {
+        let mut one_protocol = bpf(1, 1, 8);
+        one_protocol.protocol = 0x0800;
+        for held in [vec![head("fw", 1)], vec![one_protocol]] {
+            let line = [held, vec![head(BPF, 2), bpf(2, 1, 7)]].concat();
+            assert_eq!(before(&OURS, &line), Some(vec![&line[0]]));
+            assert_eq!(front(&line), 2);
+            assert!(!can_advance(&OURS, &line));
+        }
+    }
+
+    #[test]
+    fn a_filter_that_is_gone_has_no_place() {
+        assert_eq!(before(&OURS, &[head(BPF, 2), bpf(2, 1, 8)]), None);
+    }
 }

@@ -125,6 +125,18 @@ pub(super) fn load_judge(directory: &Path, programs: &BTreeSet<Program>) -> Resu
     Ok(ebpf)
 }
 
+/// Loads another instance of a program, over all the maps pinned in `directory`.
+pub(super) fn load_stand_in(directory: &Path, program: Program) -> Result<Ebpf, Error> {
+    let names = MAPS.map(|map| map.name);
+    // The loader would make and pin what is missing.
+    if let Some(missing) = names.iter().map(|map| directory.join(map)).find(|map| !map.exists()) {
+        return Err(Error::NotLoaded { path: missing });
+    }
+    let mut ebpf = open(directory, &names, 1, KernelLog::Off)?;
+    load_program(&mut ebpf, program)?;
+    Ok(ebpf)
+}
+
 fn load_program(ebpf: &mut Ebpf, program: Program) -> Result<(), Error> {
     let loaded = match program {
         Program::Xdp => xdp(ebpf)?.load(),

@@ -7,14 +7,14 @@ use std::path::Path;
 use agent_ebpf::ABI_VERSION;
 use aya::Ebpf;
 use aya::maps::MapInfo;
-use aya::pin::PinError;
 use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, ProgramError, ProgramInfo, loaded_programs};
 
-use super::attachment::{self, Hold, Method, causes, parse_link_name};
+use super::attachment::{self, Hold, causes};
+use super::link::{self, parse_link_name, put_in_place};
 use super::object::{self, MAPS, Program};
 use super::pins::{self, Pins};
-use super::{Datapath, Error, Settings, Tables, clsact, migration};
+use super::{Datapath, Error, Method, Settings, Tables, clsact, migration};
 use crate::interfaces::{self, Interface};
 
 /// What an agent found when it started.
@@ -133,15 +133,6 @@ fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<FdLink, Error> {
     put_in_place(&path, |pin| FdLink::from(link).pin(pin)).map(Into::into)
 }
 
-/// Pins something where an earlier agent may have pinned its own, which goes only once ours is there.
-fn put_in_place<T>(path: &Path, pin: impl FnOnce(&Path) -> Result<T, PinError>) -> Result<T, Error> {
-    let staged = path.with_file_name("new");
-    pins::remove(&staged)?;
-    let pinned = pin(&staged).map_err(|source| Error::Pin { path: path.into(), source: Box::new(source) })?;
-    pins::rename(&staged, path)?;
-    Ok(pinned)
-}
-
 /// The ids of all maps that earlier agents have pinned here: by them their programs are known.
 fn earlier_maps(pins: &Pins) -> Result<BTreeSet<u32>, Error> {
     let directories = pins.others()?.into_iter().chain([pins.current()]);
@@ -184,7 +175,7 @@ impl Datapath {
     }
 
     fn adopt_link(&mut self, program: Program, interface: &Interface, path: &Path) -> Result<(), Error> {
-        let link = attachment::replace(&mut self.ebpf, program, path)?;
+        let link = link::replace(&mut self.ebpf, program, path)?;
         let pin = self.directory().join(path.file_name().unwrap_or_default());
         if pin != path {
             pins::rename(path, &pin)?;
@@ -204,22 +195,37 @@ impl Datapath {
             return Ok(());
         }
         for interface in interfaces {
-            for filter in clsact::filters(interface.index)? {
-                if !programs.contains(&filter.program) {
-                    continue;
-                }
-                if self.attached.contains_key(&interface.index) {
-                    clsact::detach(&filter, &interface.name)?;
-                    continue;
-                }
-                let program = attachment::program(interface.layer, Method::Clsact);
-                let tc = object::classifier(&mut self.ebpf, program)?;
-                let filter = clsact::replace(tc, program, &interface.name, &filter)?;
-                self.settle(interface, Method::Clsact, Hold::Filter(filter));
-            }
+            let adopted = self.adopt_filters_of(interface, &programs);
+            unless_gone(interface, adopted)?;
         }
         Ok(())
     }
+
+    fn adopt_filters_of(&mut self, interface: &Interface, programs: &BTreeSet<u32>) -> Result<(), Error> {
+        let filters = clsact::entries(interface.index)?.into_iter().filter_map(|entry| entry.filter());
+        for filter in filters.filter(|filter| programs.contains(&filter.program)) {
+            if self.attached.contains_key(&interface.index) {
+                clsact::detach(&filter, &interface.name)?;
+                continue;
+            }
+            let program = attachment::program(interface.layer, Method::Clsact);
+            let tc = object::classifier(&mut self.ebpf, program)?;
+            let filter = clsact::replace(tc, program, &interface.name, &filter)?;
+            self.settle(interface, Method::Clsact, Hold::Filter(filter));
+        }
+        Ok(())
+    }
+}
+
+/// Lets a failure pass that concerns a device which is no longer there: devices come and go, also between two looks.
+fn unless_gone(interface: &Interface, done: Result<(), Error>) -> Result<(), Error> {
+    let Err(error) = done else { return Ok(()) };
+    let all = interfaces::list().map_err(Error::Interfaces)?;
+    if all.iter().any(|one| one.index == interface.index) {
+        return Err(error);
+    }
+    tracing::info!(interface = interface.name, error = causes(&error), "gone before it was taken over");
+    Ok(())
 }
 
 /// The ids of all loaded classifiers that use one of these maps.
@@ -232,4 +238,39 @@ fn programs_over(maps: &BTreeSet<u32>) -> BTreeSet<u32> {
         return BTreeSet::new();
     }
     loaded_programs().filter_map(Result::ok).filter(ours).map(|info| info.id()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use agent_ebpf::Layer;
+
+    use super::*;
+
+    fn failed() -> Result<(), Error> {
+        Err(Error::Interfaces(io::ErrorKind::NotFound.into()))
+    }
+
+    #[test]
+    fn a_device_that_is_gone_keeps_no_agent_from_starting() {
+        let gone = Interface {
+            name: "gone0".into(),
+            index: i32::MAX.cast_unsigned(),
+            kind: None,
+            master: None,
+            loopback: false,
+            layer: Layer::Ethernet,
+            addresses: Vec::new(),
+            xdp: None,
+        };
+        assert!(unless_gone(&gone, failed()).is_ok());
+    }
+
+    #[test]
+    fn an_error_of_a_device_that_is_there_stays_one() {
+        let here = interfaces::list().unwrap().into_iter().find(|interface| interface.loopback).unwrap();
+        assert!(unless_gone(&here, failed()).is_err());
+        assert!(unless_gone(&here, Ok(())).is_ok());
+    }
 }
