@@ -47,6 +47,10 @@ impl Daemon {
                 not_covered.push(NotCovered { interface: interface.name.clone(), why });
             }
         }
+        let counted = datapath.attachments().map(|attachment| attachment.index).collect();
+        if let Err(error) = self.tables.set_counted_interfaces(&counted) {
+            tracing::warn!("drops are not counted by interface: {error}");
+        }
         *lock(&self.not_covered) = not_covered;
     }
 
