@@ -12,7 +12,8 @@ use std::time::Duration;
 use agent_ebpf::{SessionId, SessionState};
 use anyhow::{Context, Result, ensure};
 use cotter_agent::datapath::Tables;
-use lab::{ALICE, ELSEWHERE, eventually, within};
+use lab::{ALICE, ELSEWHERE, Place, eventually, within};
+use serde_json::Value;
 
 use crate::scene::{Scene, text};
 
@@ -66,14 +67,14 @@ fn metrics_tell_what_happened_on_the_node() -> Result<()> {
     assert_eq!(sample(&metrics, "cotter_login_decision_seconds_count{step=\"session\"}")?, 1.0);
     assert_eq!(sample(&metrics, "cotter_events_total{event=\"session_cut\"}")?, 1.0);
     assert_eq!(sample(&metrics, "cotter_locks")?, 1.0);
-    assert!(sample(&metrics, "cotter_packets_total{action=\"pass\",reason=\"pinned\"}")? > 10.0);
+    assert!(sample(&metrics, "cotter_packets_total{action=\"pass\",reason=\"pinned\"}")? > 3.0);
 
     // The kernel goes on counting; an agent that comes back says that it took over.
     scene.agent.kill9()?;
     scene.agent.start()?;
     let after = scrape(&scene)?;
     assert_eq!(sample(&after, "cotter_takeovers_total")?, 1.0);
-    assert!(sample(&after, "cotter_packets_total{action=\"pass\",reason=\"pinned\"}")? > 10.0);
+    assert!(sample(&after, "cotter_packets_total{action=\"pass\",reason=\"pinned\"}")? > 3.0);
     Ok(())
 }
 
@@ -124,21 +125,38 @@ fn metrics_are_served_on_a_port_where_that_is_asked_for_and_nowhere_where_not() 
 }
 
 #[test]
-fn promtool_finds_no_fault_with_the_metrics_and_the_alert_rules() -> Result<()> {
-    let scene = Scene::enforcing()?;
+fn prometheus_reads_the_metrics_and_takes_the_alert_rules() -> Result<()> {
+    let scene = Scene::new("enforce", |agent| agent.line("metrics = \"127.0.0.1:9732\""), |sshd| sshd)?;
+    let node = scene.lab.node();
     scene.at_alice(&scene.alice()?).succeed("true")?;
-    let mut lint = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    // The lines that only OpenMetrics has are comments to this tool.
-    let metrics = scrape(&scene)?;
-    lint.stdin.take().context("no input")?.write_all(metrics.as_bytes())?;
-    let linted = lint.wait_with_output()?;
-    let said = String::from_utf8_lossy(&linted.stderr).into_owned();
-    assert!(linted.status.success(), "{said}\n{metrics}");
+    let shipped = |file: &str| std::fs::read_to_string(packaging().join("prometheus").join(file));
+    let global = "global: { scrape_interval: 1s }\nrule_files: [/root/alerts.yml]\n";
+    node.write("/root/prometheus.yml", &format!("{global}{}", shipped("scrape.yml")?))?;
+    node.write("/root/alerts.yml", &shipped("alerts.yml")?)?;
+    let mut prometheus = Place::command("prometheus");
+    prometheus.args(["--config.file=/root/prometheus.yml", "--storage.tsdb.path=/root/prometheus"]);
+    prometheus.args(["--web.listen-address=127.0.0.1:9090"]).stderr(Stdio::null());
+    let _prometheus = node.spawn(&mut prometheus)?;
+    let asked = |path: &str| -> Result<Value> {
+        let stream = node.enter(|| TcpStream::connect("127.0.0.1:9090"))??;
+        let answer = ask(stream, &format!("GET /api/v1/{path}"))?.1;
+        serde_json::from_str(&answer).context(answer)
+    };
+    // {job="cotter"}
+    let query = "query?query=%7Bjob%3D%22cotter%22%7D";
+    let samples = eventually("Prometheus has read the node's metrics", || {
+        let Ok(answer) = asked(query) else { return Ok(None) };
+        Ok(answer["data"]["result"].as_array().filter(|samples| samples.len() > 30).cloned())
+    })?;
+    let up = samples.iter().find(|sample| sample["metric"]["__name__"] == "up").context("no `up`")?;
+    assert_eq!(up["value"][1], "1");
+    let rules = asked("rules")?;
+    assert_eq!(rules["data"]["groups"][0]["rules"].as_array().map(Vec::len), Some(9), "{rules}");
+    Ok(())
+}
 
+#[test]
+fn promtool_finds_the_alert_rules_to_do_what_they_should() -> Result<()> {
     let prometheus = packaging().join("prometheus");
     for arguments in [
         ["check", "rules", "alerts.yml"],
@@ -173,7 +191,7 @@ fn the_dashboard_and_the_alert_rules_go_by_metrics_that_there_are() -> Result<()
         }
     }
     let dashboard = std::fs::read_to_string(packaging().join("grafana/cotter.json"))?;
-    let dashboard: serde_json::Value = serde_json::from_str(&dashboard)?;
+    let dashboard: Value = serde_json::from_str(&dashboard)?;
     let panels = dashboard["panels"].as_array().context("no panels")?;
     assert!(panels.iter().all(|panel| panel["targets"][0]["expr"].is_string()), "{panels:?}");
     Ok(())
