@@ -23,9 +23,9 @@ fn packaging() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging")
 }
 
-/// Asks as an HTTP client does; answers the head and the body.
+/// Asks as an HTTP client does, in version 1.0 if the answer is to come in one piece; gives its head and its body.
 fn ask(mut stream: impl Read + Write, request: &str) -> Result<(String, String)> {
-    stream.write_all(format!("{request} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").as_bytes())?;
+    stream.write_all(format!("{request}\r\nHost: node\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").with_context(|| answer.clone())?;
@@ -34,7 +34,7 @@ fn ask(mut stream: impl Read + Write, request: &str) -> Result<(String, String)>
 
 fn scrape(scene: &Scene) -> Result<String> {
     let stream = scene.lab.node().enter(|| UnixStream::connect(SOCKET))??;
-    let (head, body) = ask(stream, "GET /metrics")?;
+    let (head, body) = ask(stream, "GET /metrics HTTP/1.1")?;
     ensure!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
     ensure!(head.contains("content-type: application/openmetrics-text"), "{head}");
     Ok(body)
@@ -104,8 +104,8 @@ fn metrics_are_read_by_those_who_may_and_by_get_alone() -> Result<()> {
     let mode = node.enter(|| std::fs::metadata(SOCKET).map(|file| file.mode() & 0o777))??;
     assert_eq!(mode, 0o660);
     let connect = || node.enter(|| UnixStream::connect(SOCKET));
-    assert!(ask(connect()??, "GET /")?.0.starts_with("HTTP/1.1 404"));
-    assert!(ask(connect()??, "POST /metrics")?.0.starts_with("HTTP/1.1 405"));
+    assert!(ask(connect()??, "GET / HTTP/1.1")?.0.starts_with("HTTP/1.1 404"));
+    assert!(ask(connect()??, "POST /metrics HTTP/1.1")?.0.starts_with("HTTP/1.1 405"));
     // Callers that never ask are sent away, and others are served then.
     let silent: Vec<UnixStream> = (0..8).map(|_| connect()?.map_err(Into::into)).collect::<Result<_>>()?;
     scrape(&scene)?;
@@ -117,7 +117,7 @@ fn metrics_are_read_by_those_who_may_and_by_get_alone() -> Result<()> {
 fn metrics_are_served_on_a_port_where_that_is_asked_for_and_nowhere_where_not() -> Result<()> {
     let tcp = Scene::new("enforce", |agent| agent.line("metrics = \"127.0.0.1:9732\""), |sshd| sshd)?;
     let stream = tcp.lab.node().enter(|| TcpStream::connect("127.0.0.1:9732"))??;
-    assert!(ask(stream, "GET /metrics")?.1.ends_with("# EOF\n"));
+    assert!(ask(stream, "GET /metrics HTTP/1.1")?.1.ends_with("# EOF\n"));
     assert!(tcp.lab.node().enter(|| UnixStream::connect(SOCKET))?.is_err());
     let off = Scene::new("enforce", |agent| agent.line("metrics = \"off\""), |sshd| sshd)?;
     assert!(off.lab.node().enter(|| UnixStream::connect(SOCKET))?.is_err());
@@ -139,7 +139,7 @@ fn prometheus_reads_the_metrics_and_takes_the_alert_rules() -> Result<()> {
     let _prometheus = node.spawn(&mut prometheus)?;
     let asked = |path: &str| -> Result<Value> {
         let stream = node.enter(|| TcpStream::connect("127.0.0.1:9090"))??;
-        let answer = ask(stream, &format!("GET /api/v1/{path}"))?.1;
+        let answer = ask(stream, &format!("GET /api/v1/{path} HTTP/1.0"))?.1;
         serde_json::from_str(&answer).context(answer)
     };
     // {job="cotter"}
