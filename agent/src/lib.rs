@@ -9,5 +9,6 @@ pub mod daemon;
 pub mod datapath;
 pub mod interfaces;
 mod login;
+mod metrics;
 pub mod session;
 mod source;

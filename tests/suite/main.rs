@@ -22,6 +22,8 @@ mod kill_points;
 mod lenient;
 /// Who gets in from where, with which certificate; what the audit log says of it.
 mod login;
+/// What Prometheus reads of a node, and the alert rules and dashboard that go by it.
+mod metrics;
 /// `audit` and `off` deny and drop nothing; `enforce` can be tried and goes back by itself.
 mod modes;
 /// Programs of others on the same interface go on, and so does ours.

@@ -48,7 +48,7 @@ type Need = (&'static str, &'static str);
 /// task was built on this machine.
 const BUILD: [Need; 2] = [("cc", "gcc"), ("/usr/include/stdio.h", "libc6-dev")];
 /// For the lab and the suite.
-const LAB: [Need; 13] = [
+const LAB: [Need; 14] = [
     ("sshd", SSHD),
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
@@ -62,12 +62,14 @@ const LAB: [Need; 13] = [
     ("tcpdump", "tcpdump"),
     ("bpftool", "bpftool"),
     ("xdp-filter", "xdp-tools"),
+    ("promtool", PROMETHEUS),
 ];
 /// For the list of advisories, which is a git repository.
 const LINT: [Need; 2] = [("git", "git"), ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates")];
 /// To compare with.
 const BENCH: [Need; 1] = [("xdp-filter", "xdp-tools")];
 const SSHD: &str = "openssh-server";
+const PROMETHEUS: &str = "prometheus";
 /// For building the linker.
 const LINKER: [Need; 4] = [
     ("/usr/lib/llvm-22/bin/llvm-config", "llvm-22-dev"),
@@ -142,6 +144,9 @@ fn install(packages: &[&str]) -> Result<()> {
     // Also if some other package failed: the next call finds sshd there, and cannot know that nobody wanted it to run.
     if packages.contains(&SSHD) && find("sshd").is_some() {
         apt::disable_service("ssh")?;
+    }
+    if packages.contains(&PROMETHEUS) && find("prometheus").is_some() {
+        apt::disable_service("prometheus")?;
     }
     installed
 }

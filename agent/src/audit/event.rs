@@ -184,6 +184,16 @@ pub enum Step {
     Session,
 }
 
+impl Step {
+    /// The word that metrics use.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Principals => "principals",
+            Self::Session => "session",
+        }
+    }
+}
+
 /// Why a session was cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

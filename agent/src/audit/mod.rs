@@ -8,6 +8,7 @@ pub(crate) mod queue;
 
 pub use event::{CutCause, Event, Step, Subject, What};
 
+use crate::metrics::{Outcome, Tally};
 use file::EventFile;
 use journal::Journal;
 use limit::SourceLimit;
@@ -31,6 +32,7 @@ pub struct Audit {
     journal: Queue,
     state: Mutex<State>,
     live: broadcast::Sender<Event>,
+    tally: Tally,
 }
 
 #[derive(Debug)]
@@ -60,11 +62,18 @@ impl Audit {
             denials: SourceLimit::default(),
             drops: SourceLimit::default(),
         };
-        Ok(Self { node, journal, state: Mutex::new(state), live: broadcast::channel(256).0 })
+        Ok(Self {
+            node,
+            journal,
+            state: Mutex::new(state),
+            live: broadcast::channel(256).0,
+            tally: Tally::default(),
+        })
     }
 
     /// Writes one event, now.
     pub fn write(&self, what: What, subject: Subject) {
+        self.count(&what);
         let mut state = self.state();
         let event = Event { time: timestamp(), node: self.node.clone(), mode: state.mode, what, subject };
         let line = serde_json::to_string(&event)
@@ -81,6 +90,8 @@ impl Audit {
 
     /// Writes a denial, unless its source has had its share of lines; those are counted and summed up later.
     pub fn deny(&self, reason: LoginReason, step: Step, overruled: bool, subject: Subject) {
+        let outcome = if overruled { Outcome::Overruled } else { Outcome::Denied };
+        self.tally.login(outcome, reason, step);
         let source = subject.observed.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
         if self.state().denials.admit(source, Instant::now()) {
             self.write(What::LoginDenied { reason, step, overruled }, subject);
@@ -93,6 +104,19 @@ impl Audit {
             let what = What::PacketsDropped { session: None, reason, count: 1, overruled };
             self.write(what, of_source(Some(source)));
         }
+    }
+
+    /// Everything that was decided and happened, as numbers.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    fn count(&self, what: &What) {
+        if let What::LoginAllowed { reason: LoginReason::Allowed, .. } = what {
+            self.tally.login(Outcome::Allowed, LoginReason::Allowed, Step::Session);
+        }
+        let tagged = serde_json::to_value(what).unwrap_or_default();
+        self.tally.event(tagged["event"].as_str().unwrap_or("unknown"));
     }
 
     /// Sums up what was not written one by one, of each source at most once a minute.

@@ -24,6 +24,7 @@ pub(super) struct File {
     pub(super) state_dir: Option<PathBuf>,
     pub(super) bpf_pin_dir: Option<PathBuf>,
     pub(super) read_group: Option<Spanned<String>>,
+    pub(super) metrics: Option<Spanned<String>>,
     pub(super) max_sessions: Option<Spanned<u32>>,
     pub(super) kernel_log: Option<super::KernelLog>,
     pub(super) sshd_paths: Option<Vec<PathBuf>>,

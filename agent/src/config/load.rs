@@ -3,7 +3,7 @@
 use super::error::line_and_column;
 use super::file::{File, Interfaces as InterfacesKey};
 use super::policy::{PolicyFiles, load_policy};
-use super::{Config, ConfigError, Interfaces, Penalties};
+use super::{Config, ConfigError, Interfaces, MetricsAt, Penalties};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -138,6 +138,7 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         bpf_pin_dir: path(sources, |file| file.bpf_pin_dir.as_ref(), "/sys/fs/bpf/cotter"),
         read_group: last(sources, |file| file.read_group.as_ref())
             .map_or_else(|| "adm".to_owned(), |(_, group)| group.as_ref().clone()),
+        metrics: metrics(sources)?,
         max_sessions: max_sessions(sources)?,
         kernel_log: value(sources, |file| file.kernel_log.as_ref()).unwrap_or_default(),
         sshd_paths: value(sources, |file| file.sshd_paths.as_ref()).unwrap_or_else(default_sshd_paths),
@@ -189,6 +190,13 @@ fn login_grace_time(sources: &[Source]) -> Result<Duration, ConfigError> {
         seconds @ 1..=3600 => Ok(Duration::from_secs(seconds)),
         seconds => Err(source.error(key, format!("`login_grace_time` is 1 to 3600 seconds, not {seconds}"))),
     }
+}
+
+fn metrics(sources: &[Source]) -> Result<MetricsAt, ConfigError> {
+    let Some((source, key)) = last(sources, |file| file.metrics.as_ref()) else {
+        return Ok(MetricsAt::default());
+    };
+    key.get_ref().parse().map_err(|message: String| source.error(key, message))
 }
 
 fn max_sessions(sources: &[Source]) -> Result<u32, ConfigError> {

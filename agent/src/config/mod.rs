@@ -14,6 +14,8 @@ pub use load::{load, load_trusted};
 pub use places::Places;
 pub use policy::UnusedField;
 
+pub use crate::metrics::MetricsAt;
+
 pub use crate::datapath::{AttachMode, KernelLog, TcHook};
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +53,8 @@ pub struct Config {
     pub bpf_pin_dir: PathBuf,
     /// Group that may read status, sessions and events.
     pub read_group: String,
+    /// Where metrics are served; read at the start only.
+    pub metrics: MetricsAt,
     /// Most sessions at once; a login beyond is denied `table_full`.
     pub max_sessions: u32,
     /// What the kernel programs log.

@@ -49,6 +49,10 @@ impl Daemon {
         }
         self.stay_first(&mut datapath);
         not_covered.extend(datapath.attachments().filter_map(perhaps_not_covered));
+        let counted = datapath.attachments().map(|attachment| attachment.index).collect();
+        if let Err(error) = self.tables.set_counted_interfaces(&counted) {
+            tracing::warn!("drops are not counted by interface: {error}");
+        }
         *lock(&self.not_covered) = not_covered;
     }
 

@@ -4,6 +4,7 @@ mod admin;
 mod attach;
 pub mod call;
 mod locks;
+mod metrics;
 mod mode;
 mod penalties;
 mod reload;
@@ -59,6 +60,8 @@ pub(crate) struct Daemon {
     /// Cookies of sessions' connections that the latest look did not find.
     missing: Mutex<HashSet<u64>>,
     takeover: String,
+    /// How often agents went on with earlier ones' sessions since the node booted.
+    takeovers: u64,
     started_at: u64,
 }
 

@@ -1,6 +1,7 @@
 //! Answers the hooks: bounded in message size, time and number, so that strangers cannot keep logins out.
 
 use super::Daemon;
+use crate::audit::Step;
 use crate::login;
 use cotter_hook::monitor::Monitor;
 use cotter_hook::protocol::{HEADER_LEN, Header, Reply, Request};
@@ -88,7 +89,12 @@ async fn answer(
         Err(reply) => reply,
         Ok(request) => {
             let decide = move || {
+                let began = Instant::now();
+                let step = step(hook, &request);
                 let reply = decide(&daemon, &monitor, request, hook, deadline);
+                if let Some(step) = step {
+                    daemon.audit.tally().decided(step, began.elapsed());
+                }
                 drop(slot);
                 reply
             };
@@ -131,6 +137,15 @@ fn monitor(daemon: &Daemon, stream: &UnixStream) -> Result<Monitor, String> {
     let caller = stream.peer_cred().map_err(|error| error.to_string())?;
     let caller = caller.pid().and_then(Pid::from_raw).ok_or("the caller has no process id here")?;
     Monitor::of_caller(caller, &daemon.config().sshd_paths).map_err(|error| error.to_string())
+}
+
+/// The step of a login that a request is; none if it came to the wrong socket.
+fn step(hook: Hook, request: &Request) -> Option<Step> {
+    match (hook, request) {
+        (Hook::Principals, _) => Some(Step::Principals),
+        (Hook::Pam, Request::Open(_)) => Some(Step::Session),
+        (Hook::Pam, Request::Principals { .. }) => None,
+    }
 }
 
 fn decide(daemon: &Daemon, monitor: &Monitor, request: Request, hook: Hook, deadline: Instant) -> Reply {

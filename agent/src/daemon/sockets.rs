@@ -24,23 +24,29 @@ impl Sockets {
     /// Makes the directory and the sockets, in place of those that a dead agent left.
     pub(super) fn bind(dir: &Path, read_group: &str) -> io::Result<Self> {
         make_dir(&dir.join("unmanaged"), 0o700)?;
-        let read = bind(&dir.join("read.sock"), 0o600)?;
-        match group(read_group) {
-            Some(gid) => {
-                chown(dir.join("read.sock"), None, Some(gid))?;
-                fs::set_permissions(dir.join("read.sock"), fs::Permissions::from_mode(0o660))?;
-            }
-            None => tracing::warn!(
-                "there is no group {read_group} (read_group): only root can read status and events"
-            ),
-        }
         Ok(Self {
             principals: bind(&dir.join(PRINCIPALS_SOCKET), 0o666)?,
             pam: bind(&dir.join(PAM_SOCKET), 0o600)?,
             admin: bind(&dir.join("admin.sock"), 0o600)?,
-            read,
+            read: for_readers(&dir.join("read.sock"), read_group)?,
         })
     }
+}
+
+/// A socket for root and a group.
+pub(super) fn for_readers(path: &Path, read_group: &str) -> io::Result<UnixListener> {
+    let listener = bind(path, 0o600)?;
+    match group(read_group) {
+        Some(gid) => {
+            chown(path, None, Some(gid))?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+        }
+        None => tracing::warn!(
+            "there is no group {read_group} (read_group): only root can use {}",
+            path.display()
+        ),
+    }
+    Ok(listener)
 }
 
 /// Makes a directory of root's with these permissions, or gives an existing one these permissions.

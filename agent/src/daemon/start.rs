@@ -5,20 +5,22 @@ use super::locks::Locks;
 use super::mode::NodeMode;
 use super::penalties::Penalties;
 use super::serve::{Hook, hooks};
-use super::sockets::{Sockets, make_dir};
+use super::sockets::{Sockets, for_readers, make_dir};
 use super::state::{StateFile, Stored};
 use super::strangers::Strangers;
 use super::{Daemon, lock, reload, sweep};
 use crate::audit::{Audit, Subject, What};
 use crate::clock;
-use crate::config::{self, Config, ConfigError, KernelLog};
+use crate::config::{self, Config, ConfigError, KernelLog, MetricsAt};
 use crate::datapath::{Datapath, Error, Settings, Takeover};
 use crate::login::{Denials, Queries};
+use crate::metrics::{self, Listener};
 use crate::session::Sessions;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -47,6 +49,10 @@ pub async fn run(config_path: &Path) -> Result<(), StartError> {
     let daemon = Arc::new(prepare(config, config_path)?);
     let sockets = Sockets::bind(&daemon.config().runtime_dir, &daemon.config().read_group)?;
     let mut tasks = spawn(&daemon, sockets)?;
+    if let Some(listener) = metrics_listener(&daemon.config()).await {
+        let daemon = Arc::clone(&daemon);
+        tasks.spawn(metrics::serve(listener, move || daemon.metrics()));
+    }
     daemon.started();
     wait_for_the_end(&daemon).await?;
     daemon.audit.summarise_all();
@@ -70,6 +76,7 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         kernel_log: config.kernel_log,
     };
     let (datapath, takeover) = Datapath::open(&settings)?;
+    let takeovers = takeovers(&config.runtime_dir, &takeover);
     let tables = Arc::new(datapath.tables()?);
     let sessions = Sessions::recover(Arc::clone(&tables), Arc::clone(&audit))?;
     let daemon = Daemon {
@@ -88,6 +95,7 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         strangers: Mutex::new(Strangers::default()),
         missing: Mutex::default(),
         takeover: sentence(&takeover),
+        takeovers,
         started_at: clock::unix(),
         config: RwLock::new(Arc::new(config)),
         config_path: config_path.to_owned(),
@@ -113,6 +121,32 @@ fn sentence(takeover: &Takeover) -> String {
         }
         Takeover::StartedAfresh { why } => format!("started afresh: {why}"),
     }
+}
+
+/// Counts takeovers since the node booted, in a file that lives as long as the runtime directory.
+fn takeovers(runtime_dir: &Path, takeover: &Takeover) -> u64 {
+    let file = runtime_dir.join("takeovers");
+    let before = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    let count = match takeover {
+        Takeover::SameVersion { .. } | Takeover::Migrated { .. } => before + 1,
+        Takeover::Fresh | Takeover::StartedAfresh { .. } => before,
+    };
+    if let Err(error) = std::fs::write(&file, format!("{count}\n")) {
+        tracing::warn!("{}: {error}", file.display());
+    }
+    count
+}
+
+/// Metrics that cannot be served must not keep the agent from starting.
+async fn metrics_listener(config: &Config) -> Option<Listener> {
+    let listener = match config.metrics {
+        MetricsAt::Off => return None,
+        MetricsAt::Unix => {
+            for_readers(&config.runtime_dir.join("metrics.sock"), &config.read_group).map(Listener::Unix)
+        }
+        MetricsAt::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
+    };
+    listener.inspect_err(|error| tracing::error!("metrics are not served: {error}")).ok()
 }
 
 /// A state file that cannot be read must not keep the agent, and with it every login, from coming back.

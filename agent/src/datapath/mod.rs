@@ -35,6 +35,7 @@ pub use self::events::Events;
 pub use self::judge::{Judge, Judgement};
 pub use self::log::KernelLog;
 pub use self::method::{AttachMode, Method, TcHook};
+pub use self::object::capacity;
 use self::pins::Pins;
 pub use self::tables::{Counters, Tables};
 pub use self::takeover::Takeover;

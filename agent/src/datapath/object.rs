@@ -63,7 +63,7 @@ pub(super) struct Shape {
 pub(super) type DetailsRecord = [u8; agent_ebpf::DETAILS_CAPACITY + size_of::<u32>()];
 
 /// All maps that are pinned.
-pub(super) const MAPS: [Shape; 13] = [
+pub(super) const MAPS: [Shape; 14] = [
     Shape::of::<u32, Node>("NODE", MapType::Array, Entries::Fixed(1)),
     Shape::of::<u32, Ports>("PORTS", MapType::Array, Entries::Fixed(1)),
     Shape::of::<Address, u8>("LOCAL", MapType::Hash, Entries::Fixed(65536)),
@@ -72,6 +72,7 @@ pub(super) const MAPS: [Shape; 13] = [
     Shape::of::<SessionId, Session>("SESSIONS", MapType::Hash, Entries::PerSession(1)),
     Shape::of::<SessionId, DetailsRecord>("DETAILS", MapType::Hash, Entries::PerSession(1)),
     Shape::of::<SessionId, Drops>("DROPS", MapType::Hash, Entries::PerSession(1)),
+    Shape::of::<u32, u64>("INTERFACE_DROPS", MapType::Hash, Entries::Fixed(1024)),
     Shape::of::<[u32; 5], u8>("NEVER_DROP", MapType::LpmTrie, Entries::Fixed(4096)),
     Shape::of::<Address, Penalty>("PENALTIES", MapType::Hash, Entries::Fixed(16384)),
     Shape::of::<u32, u64>("COUNTERS", MapType::PerCpuArray, Entries::Fixed(2 * Reason::ROOM)),
@@ -82,6 +83,14 @@ pub(super) const MAPS: [Shape; 13] = [
 /// The maps that hold what the verdict goes by; a [`super::Judge`] reads these and no others of the live ones.
 pub(super) const POLICY: [&str; 7] =
     ["NODE", "PORTS", "LOCAL", "FLOWS", "SESSIONS", "NEVER_DROP", "PENALTIES"];
+
+/// How many entries a map has room for, on a node with room for `max_sessions` sessions; none for maps that there are
+/// not.
+#[must_use]
+pub fn capacity(map: &str, max_sessions: u32) -> u64 {
+    let shape = MAPS.iter().find(|shape| shape.name == map);
+    shape.map_or(0, |shape| u64::from(shape.max_entries(max_sessions)))
+}
 
 impl Shape {
     const fn of<K, V>(name: &'static str, kind: MapType, entries: Entries) -> Self {

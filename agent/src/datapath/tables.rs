@@ -1,6 +1,6 @@
 //! The maps as the agent uses them: typed, and each change in the order that the kernel programs need.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -26,6 +26,7 @@ pub struct Tables {
     sessions: Table<SessionId, Session>,
     details: Table<SessionId, DetailsRecord>,
     drops: Table<SessionId, Drops>,
+    interface_drops: Table<u32, u64>,
     never_drop: Mutex<LpmTrie<MapData, [u8; 16], u8>>,
     penalties: Table<Address, Penalty>,
     counters: PerCpuArray<MapData, u64>,
@@ -70,6 +71,7 @@ impl Tables {
             sessions: Table::open(directory, "SESSIONS")?,
             details: Table::open(directory, "DETAILS")?,
             drops: Table::open(directory, "DROPS")?,
+            interface_drops: Table::open(directory, "INTERFACE_DROPS")?,
             never_drop: Mutex::new(open(directory, "NEVER_DROP")?),
             penalties: Table::open(directory, "PENALTIES")?,
             counters: open(directory, "COUNTERS")?,
@@ -144,6 +146,16 @@ impl Tables {
     /// What was dropped of all sessions.
     pub fn all_drops(&self) -> Result<Vec<(SessionId, Drops)>, Error> {
         self.drops.entries()
+    }
+
+    /// Sets the devices, by their indices, whose drops are counted each for itself; those that stay keep their counts.
+    pub fn set_counted_interfaces(&self, indices: &BTreeSet<u32>) -> Result<(), Error> {
+        self.interface_drops.replace(indices, 0)
+    }
+
+    /// The packets dropped on each of those devices.
+    pub fn interface_drops(&self) -> Result<BTreeMap<u32, u64>, Error> {
+        Ok(self.interface_drops.entries()?.into_iter().collect())
     }
 
     /// Adds a connection, or gives it to another session.

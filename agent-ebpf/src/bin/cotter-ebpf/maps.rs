@@ -37,6 +37,9 @@ static SESSIONS: HashMap<SessionId, Session, SESSIONS_BOUND, ON_DEMAND> = HashMa
 static DETAILS: HashMap<SessionId, [u8; DETAILS_SIZE], SESSIONS_BOUND, ON_DEMAND> = HashMap::new();
 #[btf_map]
 static DROPS: HashMap<SessionId, Drops, SESSIONS_BOUND, ON_DEMAND> = HashMap::new();
+/// By the index of the device; the agent makes the entries.
+#[btf_map]
+static INTERFACE_DROPS: HashMap<u32, u64, 1024, ON_DEMAND> = HashMap::new();
 #[btf_map]
 static NEVER_DROP: LpmTrie<Address, u8, 4096> = LpmTrie::new();
 #[btf_map]
@@ -129,6 +132,9 @@ impl Maps {
     ) {
         let now = self.now();
         let first = Self::remember(verdict, now);
+        if verdict.overruled.is_none() {
+            count_on(context.interface());
+        }
         debug!(
             context,
             "reason {} session {:x} from {:i}",
@@ -177,6 +183,14 @@ fn increment(counter: u32) {
         // SAFETY: this CPU's own slot, and programs of one hook do not nest. XDP and TC may meet on one CPU only in
         // turn, both in soft interrupt.
         unsafe { *count += 1 };
+    }
+}
+
+/// Counts a drop on a device.
+#[inline(always)]
+fn count_on(interface: u32) {
+    if let Some(count) = INTERFACE_DROPS.get_ptr_mut(interface) {
+        add_one(count);
     }
 }
 

@@ -1,0 +1,135 @@
+//! What the daemon looks up when somebody asks for its metrics.
+
+use super::{Daemon, lock};
+use crate::datapath::capacity;
+use agent_ebpf::{ABI_VERSION, Reason};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use std::hash::Hash;
+use std::time::Instant;
+
+/// A label and its value.
+type Label = (&'static str, String);
+
+impl Daemon {
+    /// All metrics as OpenMetrics text.
+    pub(super) fn metrics(&self) -> Result<String, String> {
+        let mut registry = Registry::with_prefix("cotter");
+        self.audit.tally().register(&mut registry);
+        self.packet_metrics(&mut registry).map_err(|error| format!("the maps cannot be read: {error}"))?;
+        self.interface_metrics(&mut registry).map_err(|error| format!("the maps cannot be read: {error}"))?;
+        self.session_metrics(&mut registry);
+        self.agent_metrics(&mut registry);
+        let mut text = String::new();
+        encode(&mut text, &registry).map_err(|error| error.to_string())?;
+        Ok(text)
+    }
+
+    fn packet_metrics(&self, registry: &mut Registry) -> Result<(), crate::datapath::Error> {
+        let (packets, overruled) = (Family::default(), Family::default());
+        let counters = self.tables.counters()?;
+        for reason in Reason::ALL {
+            let labels = [label("action", reason.action().name()), label("reason", reason.name())];
+            count(&packets, labels, counters.of(reason));
+            if reason.action() == agent_ebpf::Action::Drop {
+                count(&overruled, [label("reason", reason.name())], counters.overruled(reason));
+            }
+        }
+        registry.register("packets", "Packets judged since the node booted", packets);
+        registry.register("packets_overruled", "Packets that audit mode let pass", overruled);
+        Ok(())
+    }
+
+    fn interface_metrics(&self, registry: &mut Registry) -> Result<(), crate::datapath::Error> {
+        let (drops, covered, uncovered) = (Family::default(), Family::default(), Family::default());
+        let by_index = self.tables.interface_drops()?;
+        for attachment in lock(&self.datapath).attachments() {
+            let method = attachment.method.name();
+            let labels = [label("interface", &attachment.interface), label("method", method)];
+            count(&drops, labels.clone(), by_index.get(&attachment.index).copied().unwrap_or(0));
+            gauge(&covered, labels, 1);
+        }
+        for interface in self.coverage().1 {
+            gauge(&uncovered, [label("interface", &interface.interface), label("why", &interface.why)], 1);
+        }
+        registry.register("interface_drops", "Packets dropped by interface and way of attaching", drops);
+        registry.register("interface_covered", "Interfaces whose packets are judged", covered);
+        registry.register("interface_not_covered", "Interfaces whose packets are not judged", uncovered);
+        Ok(())
+    }
+
+    fn session_metrics(&self, registry: &mut Registry) {
+        let max = self.config().max_sessions;
+        let (entries, room) = (Family::default(), Family::default());
+        let tables = [
+            ("SESSIONS", self.sessions.len()),
+            ("FLOWS", self.sessions.connections().len()),
+            ("PENALTIES", self.penalties.list().len()),
+            ("NEVER_DROP", self.config().never_drop.len()),
+        ];
+        for (table, used) in tables {
+            gauge(&entries, [label("map", table)], used as u64);
+            gauge(&room, [label("map", table)], capacity(table, max));
+        }
+        registry.register("map_entries", "Entries of the kernel's maps", entries);
+        registry.register("map_capacity", "Most entries of the kernel's maps", room);
+        single(
+            registry,
+            "unmanaged_connections",
+            "Connections older than the agent",
+            lock(&self.strangers).unmanaged().len() as u64,
+        );
+        single(registry, "locks", "Locks in force", self.locks().list().len() as u64);
+    }
+
+    fn agent_metrics(&self, registry: &mut Registry) {
+        let config = self.config();
+        let build = [label("version", env!("CARGO_PKG_VERSION")), label("abi", &ABI_VERSION.to_string())];
+        registry.register("build", "The agent's version and that of its maps", Info::new(build));
+        let loaded = [label("hash", &config.hash)];
+        registry.register("config", "The configuration in force", Info::new(loaded));
+        let mode = Family::default();
+        let in_force = lock(&self.mode).at(Instant::now());
+        for one in [pinning::Mode::Enforce, pinning::Mode::Audit, pinning::Mode::Off] {
+            gauge(&mode, [label("mode", &one.to_string())], u64::from(one == in_force));
+        }
+        registry.register("mode", "The mode in force is 1", mode);
+        single(
+            registry,
+            "reload_refused",
+            "Whether the latest reload was refused",
+            u64::from(lock(&self.reload_error).is_some()),
+        );
+        let takeovers = Counter::<u64>::default();
+        takeovers.inc_by(self.takeovers);
+        registry.register(
+            "takeovers",
+            "How often an agent went on with an earlier one's sessions",
+            takeovers,
+        );
+        single(registry, "start_time_seconds", "When the agent started, in Unix time", self.started_at);
+    }
+}
+
+fn label(name: &'static str, value: &str) -> Label {
+    (name, value.to_owned())
+}
+
+fn single(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let gauge = Gauge::<i64>::default();
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    registry.register(name, help, gauge);
+}
+
+fn count<L: Clone + Hash + Eq>(family: &Family<L, Counter>, labels: L, value: u64) {
+    family.get_or_create(&labels).inc_by(value);
+}
+
+fn gauge<L: Clone + Hash + Eq + EncodeLabelSet>(family: &Family<L, Gauge>, labels: L, value: u64) {
+    family.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+}

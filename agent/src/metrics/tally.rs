@@ -1,0 +1,88 @@
+//! What is counted as it happens: decisions about logins, how long they took, and every kind of audit event.
+
+use std::time::Duration;
+
+use pinning::LoginReason;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::audit::Step;
+
+/// A label and its value.
+type Label = (&'static str, &'static str);
+
+/// Counts since the agent's start; clones count together.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    logins: Family<[Label; 3], Counter>,
+    durations: Family<[Label; 1], Histogram, fn() -> Histogram>,
+    events: Family<[(&'static str, String); 1], Counter>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            logins: Family::default(),
+            durations: Family::new_with_constructor(decision_time),
+            events: Family::default(),
+        }
+    }
+}
+
+/// From a quarter of a millisecond to two seconds, after which the hook no longer waits.
+fn decision_time() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_25, 2.0, 14))
+}
+
+impl Tally {
+    /// Counts a decision about a login.
+    pub(crate) fn login(&self, outcome: Outcome, reason: LoginReason, step: Step) {
+        let labels = [("outcome", outcome.name()), ("reason", reason.as_str()), ("step", step.name())];
+        self.logins.get_or_create(&labels).inc();
+    }
+
+    /// Counts how long the decision took that sshd was waiting for.
+    pub(crate) fn decided(&self, step: Step, took: Duration) {
+        self.durations.get_or_create(&[("step", step.name())]).observe(took.as_secs_f64());
+    }
+
+    /// Counts an audit event.
+    pub(crate) fn event(&self, name: &str) {
+        self.events.get_or_create(&[("event", name.to_owned())]).inc();
+    }
+
+    /// Adds what was counted to a registry.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register("logins", "Decisions about logins", self.logins.clone());
+        registry.register_with_unit(
+            "login_decision",
+            "How long sshd waited for a decision",
+            Unit::Seconds,
+            self.durations.clone(),
+        );
+        registry.register("events", "Audit events", self.events.clone());
+    }
+}
+
+/// What became of a login.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// Let in.
+    Allowed,
+    /// Denied.
+    Denied,
+    /// Denied by the rules, and let in by audit mode.
+    Overruled,
+}
+
+impl Outcome {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Overruled => "overruled",
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Metrics: what Prometheus reads of a node, and the rules and the dashboard that go by it.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use agent_ebpf::{SessionId, SessionState};
+use anyhow::{Context, Result, ensure};
+use cotter_agent::datapath::Tables;
+use lab::{ALICE, ELSEWHERE, Place, eventually, within};
+use serde_json::Value;
+
+use crate::scene::{Scene, text};
+
+const SOCKET: &str = "/run/cotter/metrics.sock";
+
+fn packaging() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging")
+}
+
+/// Asks as an HTTP client does, in version 1.0 if the answer is to come in one piece; gives its head and its body.
+fn ask(mut stream: impl Read + Write, request: &str) -> Result<(String, String)> {
+    stream.write_all(format!("{request}\r\nHost: node\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").with_context(|| answer.clone())?;
+    Ok((head.to_owned(), body.to_owned()))
+}
+
+fn scrape(scene: &Scene) -> Result<String> {
+    let stream = scene.lab.node().enter(|| UnixStream::connect(SOCKET))??;
+    let (head, body) = ask(stream, "GET /metrics HTTP/1.1")?;
+    ensure!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    ensure!(head.contains("content-type: application/openmetrics-text"), "{head}");
+    Ok(body)
+}
+
+/// The value of a sample by all that stands before it.
+fn sample(metrics: &str, name: &str) -> Result<f64> {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.with_context(|| format!("no {name} in:\n{metrics}"))?.parse().context("no number")
+}
+
+#[test]
+fn metrics_tell_what_happened_on_the_node() -> Result<()> {
+    let mut scene = Scene::enforcing()?;
+    let fresh = scrape(&scene)?;
+    assert_eq!(sample(&fresh, "cotter_map_entries{map=\"SESSIONS\"}")?, 0.0);
+    assert_eq!(sample(&fresh, "cotter_mode{mode=\"enforce\"}")?, 1.0);
+    assert_eq!(sample(&fresh, "cotter_interface_covered{interface=\"eth-alice\",method=\"xdp\"}")?, 1.0);
+    assert_eq!(sample(&fresh, "cotter_takeovers_total")?, 0.0);
+
+    let alice = scene.alice()?;
+    let mut session = scene.at_alice(&alice).stay()?;
+    assert!(!scene.at_elsewhere(&alice).run("true")?.status.success());
+    scene.agent.told(&["lock", "--login", "alice"])?;
+    within(Duration::from_secs(5), "her client notices", || session.ended())?;
+    let metrics = scrape(&scene)?;
+    let logins = |labels: &str| sample(&metrics, &format!("cotter_logins_total{{{labels}}}"));
+    assert_eq!(logins("outcome=\"allowed\",reason=\"allowed\",step=\"session\"")?, 1.0);
+    assert!(logins("outcome=\"denied\",reason=\"pin_mismatch\",step=\"principals\"")? >= 1.0);
+    assert_eq!(sample(&metrics, "cotter_login_decision_seconds_count{step=\"session\"}")?, 1.0);
+    assert_eq!(sample(&metrics, "cotter_events_total{event=\"session_cut\"}")?, 1.0);
+    assert_eq!(sample(&metrics, "cotter_locks")?, 1.0);
+    assert!(sample(&metrics, "cotter_packets_total{action=\"pass\",reason=\"pinned\"}")? > 3.0);
+
+    // The kernel goes on counting; an agent that comes back says that it took over.
+    scene.agent.kill9()?;
+    scene.agent.start()?;
+    let after = scrape(&scene)?;
+    assert_eq!(sample(&after, "cotter_takeovers_total")?, 1.0);
+    assert!(sample(&after, "cotter_packets_total{action=\"pass\",reason=\"pinned\"}")? > 3.0);
+    Ok(())
+}
+
+#[test]
+fn drops_are_counted_on_the_interface_they_came_in_by() -> Result<()> {
+    let scene = Scene::enforcing()?;
+    let mut session = scene.at_alice(&scene.alice()?).stay()?;
+    let drops = |device: &str| -> Result<f64> {
+        let name = format!("cotter_interface_drops_total{{interface=\"{device}\",method=\"xdp\"}}");
+        sample(&scrape(&scene)?, &name)
+    };
+    assert_eq!((drops(ALICE.device)?, drops(ELSEWHERE.device)?), (0.0, 0.0));
+    let id = u64::from_str_radix(text(&scene.session_of("alice")?, "id")?, 16)?;
+    let tables = scene.lab.node().enter(|| Tables::open("/sys/fs/bpf/cotter".as_ref()))??;
+    let kernel = tables.session(SessionId::new(id))?.context("the session is not in the kernel")?;
+    tables.update_session(SessionId::new(id), &kernel.with_state(SessionState::Cut))?;
+    session.send("still here")?;
+    eventually("drops are counted", || Ok((drops(ALICE.device)? >= 3.0).then_some(())))?;
+    assert_eq!(drops(ELSEWHERE.device)?, 0.0);
+    Ok(())
+}
+
+#[test]
+fn metrics_are_read_by_those_who_may_and_by_get_alone() -> Result<()> {
+    let scene = Scene::enforcing()?;
+    let node = scene.lab.node();
+    let mode = node.enter(|| std::fs::metadata(SOCKET).map(|file| file.mode() & 0o777))??;
+    assert_eq!(mode, 0o660);
+    let connect = || node.enter(|| UnixStream::connect(SOCKET));
+    assert!(ask(connect()??, "GET / HTTP/1.1")?.0.starts_with("HTTP/1.1 404"));
+    assert!(ask(connect()??, "POST /metrics HTTP/1.1")?.0.starts_with("HTTP/1.1 405"));
+    // Callers that never ask are sent away, and others are served then.
+    let silent: Vec<UnixStream> = (0..8).map(|_| connect()?.map_err(Into::into)).collect::<Result<_>>()?;
+    scrape(&scene)?;
+    drop(silent);
+    Ok(())
+}
+
+#[test]
+fn metrics_are_served_on_a_port_where_that_is_asked_for_and_nowhere_where_not() -> Result<()> {
+    let tcp = Scene::new("enforce", |agent| agent.line("metrics = \"127.0.0.1:9732\""), |sshd| sshd)?;
+    let stream = tcp.lab.node().enter(|| TcpStream::connect("127.0.0.1:9732"))??;
+    assert!(ask(stream, "GET /metrics HTTP/1.1")?.1.ends_with("# EOF\n"));
+    assert!(tcp.lab.node().enter(|| UnixStream::connect(SOCKET))?.is_err());
+    let off = Scene::new("enforce", |agent| agent.line("metrics = \"off\""), |sshd| sshd)?;
+    assert!(off.lab.node().enter(|| UnixStream::connect(SOCKET))?.is_err());
+    Ok(())
+}
+
+#[test]
+fn prometheus_reads_the_metrics_and_takes_the_alert_rules() -> Result<()> {
+    let scene = Scene::new("enforce", |agent| agent.line("metrics = \"127.0.0.1:9732\""), |sshd| sshd)?;
+    let node = scene.lab.node();
+    scene.at_alice(&scene.alice()?).succeed("true")?;
+    let shipped = |file: &str| std::fs::read_to_string(packaging().join("prometheus").join(file));
+    let global = "global: { scrape_interval: 1s }\nrule_files: [/root/alerts.yml]\n";
+    node.write("/root/prometheus.yml", &format!("{global}{}", shipped("scrape.yml")?))?;
+    node.write("/root/alerts.yml", &shipped("alerts.yml")?)?;
+    let mut prometheus = Place::command("prometheus");
+    prometheus.args(["--config.file=/root/prometheus.yml", "--storage.tsdb.path=/root/prometheus"]);
+    prometheus.args(["--web.listen-address=127.0.0.1:9090"]).stderr(Stdio::null());
+    let _prometheus = node.spawn(&mut prometheus)?;
+    let asked = |path: &str| -> Result<Value> {
+        let stream = node.enter(|| TcpStream::connect("127.0.0.1:9090"))??;
+        let answer = ask(stream, &format!("GET /api/v1/{path} HTTP/1.0"))?.1;
+        serde_json::from_str(&answer).context(answer)
+    };
+    // {job="cotter"}
+    let query = "query?query=%7Bjob%3D%22cotter%22%7D";
+    let samples = eventually("Prometheus has read the node's metrics", || {
+        let Ok(answer) = asked(query) else { return Ok(None) };
+        Ok(answer["data"]["result"].as_array().filter(|samples| samples.len() > 30).cloned())
+    })?;
+    let up = samples.iter().find(|sample| sample["metric"]["__name__"] == "up").context("no `up`")?;
+    assert_eq!(up["value"][1], "1");
+    let rules = asked("rules")?;
+    assert_eq!(rules["data"]["groups"][0]["rules"].as_array().map(Vec::len), Some(9), "{rules}");
+    Ok(())
+}
+
+#[test]
+fn promtool_finds_the_alert_rules_to_do_what_they_should() -> Result<()> {
+    let prometheus = packaging().join("prometheus");
+    for arguments in [
+        ["check", "rules", "alerts.yml"],
+        ["test", "rules", "alerts_test.yml"],
+        ["check", "config", "scrape.yml"],
+    ] {
+        let output = Command::new("promtool").args(arguments).current_dir(&prometheus).output()?;
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_dashboard_and_the_alert_rules_go_by_metrics_that_there_are() -> Result<()> {
+    let scene = Scene::enforcing()?;
+    scene.at_alice(&scene.alice()?).succeed("true")?;
+    let metrics = scrape(&scene)?;
+    let known: BTreeSet<&str> = metrics
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect();
+    for file in ["prometheus/alerts.yml", "prometheus/alerts_test.yml", "grafana/cotter.json"] {
+        let text = std::fs::read_to_string(packaging().join(file))?;
+        let named: BTreeSet<&str> = text
+            .split(|character: char| !character.is_ascii_alphanumeric() && character != '_')
+            .filter(|word| word.starts_with("cotter_"))
+            .collect();
+        assert!(named.len() > 5, "{file}");
+        for name in named {
+            assert!(known.contains(name), "{file}: {name} is not among the node's metrics:\n{metrics}");
+        }
+    }
+    let dashboard = std::fs::read_to_string(packaging().join("grafana/cotter.json"))?;
+    let dashboard: Value = serde_json::from_str(&dashboard)?;
+    let panels = dashboard["panels"].as_array().context("no panels")?;
+    assert!(panels.iter().all(|panel| panel["targets"][0]["expr"].is_string()), "{panels:?}");
+    Ok(())
+}
