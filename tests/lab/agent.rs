@@ -18,6 +18,8 @@ const AGENT: &str = "/usr/lib/cotter/cotter-agent";
 const CONFIG: &str = "/etc/cotter/agent.toml";
 const EVENTS: &str = "/var/log/cotter/events.jsonl";
 const LOG: &str = "/var/log/cotter/agent.log";
+/// What systemd starts the agent by.
+const UNIT: &str = include_str!("../../packaging/systemd/cotter-agent.service");
 
 /// What stands in an agent's configuration and roles directory.
 #[derive(Clone, Debug)]
@@ -26,6 +28,7 @@ pub struct AgentSetup {
     clusters: String,
     authorities: Vec<(String, String)>,
     roles: Vec<(String, String)>,
+    confined: bool,
 }
 
 impl AgentSetup {
@@ -34,7 +37,13 @@ impl AgentSetup {
         let mut top = format!("mode = \"{mode}\"\n");
         let _ = writeln!(top, "interfaces = [\"{}\", \"{}\"]", ALICE.device, ELSEWHERE.device);
         let _ = writeln!(top, "event_log = \"{EVENTS}\"");
-        Self { top, clusters: String::new(), authorities: Vec::new(), roles: Vec::new() }
+        Self { top, clusters: String::new(), authorities: Vec::new(), roles: Vec::new(), confined: false }
+    }
+
+    /// Gives the agent no more capabilities and groups than its unit does.
+    pub fn confined(mut self) -> Self {
+        self.confined = true;
+        self
     }
 
     /// Adds a line to the top of the configuration.
@@ -93,7 +102,7 @@ impl AgentSetup {
     /// Writes all of it to the node, starts an agent and waits until it answers.
     pub fn start(&self, lab: &Lab) -> Result<Agent> {
         self.write(lab)?;
-        let agent = Agent { node: lab.node().clone(), child: None };
+        let agent = Agent { node: lab.node().clone(), confined: self.confined, child: None };
         agent.restarted()
     }
 }
@@ -102,7 +111,23 @@ impl AgentSetup {
 #[derive(Debug)]
 pub struct Agent {
     node: Place,
+    confined: bool,
     child: Option<Process>,
+}
+
+/// The value of a key of the unit.
+fn unit(key: &str) -> Result<&'static str> {
+    let line = UNIT.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    line.with_context(|| format!("the unit has no {key}"))
+}
+
+/// `setpriv` with what the unit grants.
+fn confinement() -> Result<Vec<String>> {
+    let granted = unit("CapabilityBoundingSet")?.split_whitespace();
+    let granted: Vec<String> = granted.map(|name| name.replace("CAP_", "+").to_ascii_lowercase()).collect();
+    let bounding = format!("--bounding-set=-all,{}", granted.join(","));
+    let groups = format!("--groups={}", unit("SupplementaryGroups")?);
+    Ok(["setpriv".to_owned(), bounding, "--inh-caps=-all".into(), groups, "--no-new-privs".into()].into())
 }
 
 impl Agent {
@@ -134,7 +159,11 @@ impl Agent {
             bail!("no agent to run; build it first: cargo build -p cotter-agent -p cotter-hook");
         }
         let mut shell = Place::command("sh");
-        shell.args(["-c", "exec \"$0\" run --config \"$1\" >>\"$2\" 2>&1", AGENT, CONFIG, LOG]);
+        shell.args(["-c", "log=\"$0\"; exec \"$@\" >>\"$log\" 2>&1", LOG]);
+        if self.confined {
+            shell.args(confinement()?);
+        }
+        shell.args([AGENT, "run", "--config", CONFIG]);
         self.child = Some(self.node.spawn(shell.stdin(Stdio::null()))?);
         Ok(())
     }

@@ -4,6 +4,7 @@ mod check_cert;
 mod client;
 mod config_check;
 mod cut;
+mod detach;
 mod doctor;
 mod events;
 mod exit;
@@ -21,7 +22,7 @@ mod status;
 
 pub use exit::Exit;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Holds SSH sessions of this node to the address they logged in from.
@@ -79,6 +80,14 @@ enum Command {
     Config(config_check::Options),
     /// Look for what would keep Cotter from working
     Doctor,
+    /// Take everything that a stopped agent has left out of the kernel
+    Detach(detach::Options),
+}
+
+/// The command line as it is defined, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 impl Cli {
@@ -102,6 +111,7 @@ impl Cli {
             Command::Replay(options) => replay::replay(common, &options),
             Command::Config(options) => config_check::config(common, &options),
             Command::Doctor => doctor::doctor(common),
+            Command::Detach(options) => detach::detach(common, &options),
         };
         result.unwrap_or_else(|failure| failure.report(common.json))
     }

@@ -38,8 +38,15 @@ pub(super) fn for_readers(path: &Path, read_group: &str) -> io::Result<UnixListe
     let listener = bind(path, 0o600)?;
     match group(read_group) {
         Some(gid) => {
-            chown(path, None, Some(gid))?;
-            fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+            let given = chown(path, None, Some(gid));
+            if let Err(error) = given.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o660))) {
+                // Who may look is no reason not to start.
+                tracing::warn!(
+                    "only root can use {}: it cannot be given to {read_group} ({error}); the unit may need \
+                     SupplementaryGroups={read_group}",
+                    path.display()
+                );
+            }
         }
         None => tracing::warn!(
             "there is no group {read_group} (read_group): only root can use {}",

@@ -1,7 +1,8 @@
 //! The line in which programs judge what comes in by a device: TCX programs first, then the filters at clsact. Each may
 //! let a packet pass or drop it without asking those behind it.
 
-use std::io;
+use std::path::Path;
+use std::{fs, io};
 
 use aya::programs::{ProgramError, ProgramInfo, SchedClassifier, TcAttachType};
 use rustix::io::Errno;
@@ -15,8 +16,15 @@ use crate::interfaces::Interface;
 #[derive(Debug)]
 pub(super) struct Line {
     /// `None` where the kernel has no TCX.
-    tcx: Option<Vec<ProgramInfo>>,
+    tcx: Option<Vec<TcxProgram>>,
     filters: Vec<Entry>,
+}
+
+/// A program at TCX.
+#[derive(Debug)]
+struct TcxProgram {
+    id: u32,
+    name: String,
 }
 
 /// Where ours stands.
@@ -30,7 +38,7 @@ pub(super) enum Place {
 
 impl Line {
     pub(super) fn of(interface: &Interface) -> Result<Self, Error> {
-        Ok(Self { tcx: tcx(&interface.name)?, filters: clsact::entries(interface.index)? })
+        Ok(Self { tcx: tcx(interface)?, filters: clsact::entries(interface.index)? })
     }
 
     /// What of others comes before ours, in words; `None` if ours is not in the line.
@@ -38,7 +46,7 @@ impl Line {
         let tcx = self.tcx.as_deref().unwrap_or_default();
         match ours {
             Place::Tcx(program) => {
-                let place = tcx.iter().position(|info| info.id() == program)?;
+                let place = tcx.iter().position(|one| one.id == program)?;
                 Some(tcx[..place].iter().map(described).collect())
             }
             Place::Clsact(filter) => {
@@ -58,10 +66,14 @@ impl Line {
     }
 }
 
-/// The TCX programs on a device's way in, the first to run first.
-fn tcx(interface: &str) -> Result<Option<Vec<ProgramInfo>>, Error> {
-    match SchedClassifier::query_tcx(interface, TcAttachType::Ingress) {
-        Ok((_revision, programs)) => Ok(Some(programs)),
+/// The TCX programs on a device's way in, the first to run first. To know those of others takes `CAP_SYS_ADMIN`; without
+/// it they are only our own.
+fn tcx(interface: &Interface) -> Result<Option<Vec<TcxProgram>>, Error> {
+    match SchedClassifier::query_tcx(&interface.name, TcAttachType::Ingress) {
+        Ok((_revision, programs)) => Ok(Some(programs.iter().map(TcxProgram::from).collect())),
+        Err(ProgramError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::PermissionDenied => {
+            own(interface).map(Some)
+        }
         Err(ProgramError::SyscallError(error)) if is_unknown(&error.io_error) => Ok(None),
         Err(error) => Err(Error::program(Program::Tc.name(), "cannot be looked for")(error)),
     }
@@ -72,6 +84,30 @@ fn is_unknown(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::INVAL)
 }
 
-fn described(program: &ProgramInfo) -> String {
-    format!("TCX program {} ({})", program.id(), program.name_as_str().unwrap_or("no name"))
+/// The programs whose links to this device are held by this process: the links tell by themselves, in their fdinfo.
+fn own(interface: &Interface) -> Result<Vec<TcxProgram>, Error> {
+    let directory = Path::new("/proc/self/fdinfo");
+    let files = fs::read_dir(directory).map_err(Error::file(directory))?;
+    // Descriptors of other threads come and go meanwhile.
+    let infos = files.flatten().filter_map(|file| fs::read_to_string(file.path()).ok());
+    let ours = infos.filter(|info| {
+        info.contains("link_type:\ttcx\n") && number(info, "ifindex") == Some(interface.index)
+    });
+    let programs = ours.filter_map(|info| number(&info, "prog_id"));
+    Ok(programs.map(|id| TcxProgram { id, name: "ours".to_owned() }).collect())
+}
+
+/// A number of a file in fdinfo.
+fn number(info: &str, name: &str) -> Option<u32> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
+}
+
+impl From<&ProgramInfo> for TcxProgram {
+    fn from(info: &ProgramInfo) -> Self {
+        Self { id: info.id(), name: info.name_as_str().unwrap_or("no name").to_owned() }
+    }
+}
+
+fn described(program: &TcxProgram) -> String {
+    format!("TCX program {} ({})", program.id, program.name)
 }

@@ -15,6 +15,7 @@ mod method;
 mod migration;
 mod object;
 mod pins;
+mod removal;
 mod table;
 mod tables;
 mod takeover;
@@ -37,6 +38,7 @@ pub use self::log::KernelLog;
 pub use self::method::{AttachMode, Method, TcHook};
 pub use self::object::capacity;
 use self::pins::Pins;
+pub use self::removal::remove;
 pub use self::tables::{Counters, Tables};
 pub use self::takeover::Takeover;
 

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use agent_ebpf::ABI_VERSION;
 use aya::Ebpf;
@@ -51,7 +52,7 @@ enum Found {
 }
 
 pub(super) fn open(pins: Pins, settings: &Settings) -> Result<(Datapath, Takeover), Error> {
-    let earlier = earlier_maps(&pins)?;
+    let earlier = earlier_programs(&pins)?;
     let started = match inspect(&pins.current(), settings) {
         Found::Nothing => anew(&pins, settings, neighbour(&pins))?,
         Found::Other => anew(&pins, settings, Some(ABI_VERSION))?,
@@ -124,7 +125,9 @@ fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<FdLink, Error> {
     for which in Program::ALL {
         let program = ebpf.program_mut(which.name()).ok_or(ProgramError::NotLoaded);
         let program = program.map_err(Error::program(which.name(), "not in the object"))?;
-        put_in_place(&directory.join(format!("prog_{}", which.name())), |pin| program.pin(pin))?;
+        let path = directory.join(program_name(which));
+        keep_former(&path)?;
+        put_in_place(&path, |pin| program.pin(pin))?;
     }
     let attach = |program: &mut BtfTracePoint| program.attach().and_then(|id| program.take_link(id));
     let link = attach(object::tracepoint(ebpf)?)
@@ -133,11 +136,43 @@ fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<FdLink, Error> {
     put_in_place(&path, |pin| FdLink::from(link).pin(pin)).map(Into::into)
 }
 
-/// The ids of all maps that earlier agents have pinned here: by them their programs are known.
-fn earlier_maps(pins: &Pins) -> Result<BTreeSet<u32>, Error> {
-    let directories = pins.others()?.into_iter().chain([pins.current()]);
-    let maps = directories.flat_map(|directory| MAPS.map(|map| directory.join(map.name)));
-    Ok(maps.filter_map(|path| MapInfo::from_pin(path).ok()).map(|info| info.id()).collect())
+/// The ids of all programs that earlier agents may have attached: those that they have pinned, and, where this process
+/// may look at all that are loaded (`CAP_SYS_ADMIN`), those that use maps pinned here.
+pub(super) fn earlier_programs(pins: &Pins) -> Result<BTreeSet<u32>, Error> {
+    let (mut maps, mut programs) = (BTreeSet::new(), BTreeSet::new());
+    for directory in pins.others()?.into_iter().chain([pins.current()]) {
+        let pinned = MAPS.iter().filter_map(|map| MapInfo::from_pin(directory.join(map.name)).ok());
+        maps.extend(pinned.map(|info| info.id()));
+        let paths = Program::ALL.map(|program| directory.join(program_name(program)));
+        let pinned = paths.iter().flat_map(|path| [path.clone(), former(path)]);
+        programs.extend(pinned.filter_map(|path| ProgramInfo::from_pin(path).ok()).map(|info| info.id()));
+    }
+    programs.extend(programs_over(&maps));
+    Ok(programs)
+}
+
+/// The file name of a program.
+fn program_name(program: Program) -> String {
+    format!("prog_{}", program.name())
+}
+
+/// Where a program stays pinned that was replaced, until its filters have been taken over: an agent that is interrupted
+/// in between must leave them to be found.
+fn former(program: &Path) -> PathBuf {
+    // bpffs takes no names with dots.
+    let mut name = program.file_name().unwrap_or_default().to_owned();
+    name.push("_former");
+    program.with_file_name(name)
+}
+
+/// Keeps the program that is pinned at `path` by another name, unless an older one is kept already.
+fn keep_former(path: &Path) -> Result<(), Error> {
+    match fs::hard_link(path, former(path)) {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
+            Err(Error::file(path)(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 impl Datapath {
@@ -150,6 +185,9 @@ impl Datapath {
             self.adopt_links(directory, &interfaces)?;
         }
         self.adopt_filters(earlier, &interfaces)?;
+        for program in Program::ALL {
+            pins::remove(&former(&self.directory().join(program_name(program))))?;
+        }
         others.iter().try_for_each(|directory| pins::remove(directory))
     }
 
@@ -189,13 +227,12 @@ impl Datapath {
         Ok(())
     }
 
-    fn adopt_filters(&mut self, earlier: &BTreeSet<u32>, interfaces: &[Interface]) -> Result<(), Error> {
-        let programs = programs_over(earlier);
+    fn adopt_filters(&mut self, programs: &BTreeSet<u32>, interfaces: &[Interface]) -> Result<(), Error> {
         if programs.is_empty() {
             return Ok(());
         }
         for interface in interfaces {
-            let adopted = self.adopt_filters_of(interface, &programs);
+            let adopted = self.adopt_filters_of(interface, programs);
             unless_gone(interface, adopted)?;
         }
         Ok(())

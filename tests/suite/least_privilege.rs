@@ -1,0 +1,55 @@
+//! The agent does its work with the capabilities that its unit leaves it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use lab::AgentSetup;
+
+use crate::scene::{Scene, text};
+
+/// A login, a takeover by a new agent, a cut, and the agent gone for good: the way that an attachment lives.
+fn lives(attached: &str, setup: impl FnOnce(AgentSetup) -> AgentSetup) -> Result<()> {
+    let mut scene = Scene::new("enforce", |agent| setup(agent.confined()), |sshd| sshd)?;
+    let status = scene.agent.json(&["status"])?;
+    assert_eq!(status["attachments"][0]["method"], attached, "{status}");
+    let mut session = scene.at_alice(&scene.alice()?).stay()?;
+    let before = scene.session_of("alice")?;
+    scene.agent.kill9()?;
+    scene.agent.start()?;
+    let after = scene.session_of("alice")?;
+    assert_eq!(before["id"], after["id"]);
+    assert!(session.echoes("still here", Duration::from_secs(30))?);
+    let filters = scene.lab.node().run("tc", &["filter", "show", "dev", "eth-alice", "ingress"])?;
+    let expected = usize::from(attached == "clsact");
+    assert_eq!(filters.matches("direct-action").count(), expected, "{filters}");
+    scene.agent.told(&["cut", text(&after, "id")?])?;
+    assert!(!session.echoes("gone", Duration::from_secs(5))?);
+    scene.deserted()?;
+    let mode = "stat -c %G:%a /run/cotter/read.sock";
+    assert_eq!(scene.lab.node().run("sh", &["-c", mode])?, "adm:660\n");
+    for trouble in ["ermission denied", "not permitted", "WARN", "ERROR"] {
+        assert!(!scene.agent.log()?.contains(trouble), "{}", scene.agent.log()?);
+    }
+    scene.agent.stop()?;
+    let said = scene.agent.told(&["detach", "--all"])?;
+    assert!(said.contains("detached from eth-alice"), "{said}");
+    let left = "ip -details link show dev eth-alice; tc filter show dev eth-alice ingress; ls /sys/fs/bpf";
+    let left = scene.lab.node().run("sh", &["-c", left])?;
+    assert!(!left.contains("cotter") && !left.contains("xdp"), "{left}");
+    Ok(())
+}
+
+#[test]
+fn with_xdp() -> Result<()> {
+    lives("xdp", |agent| agent)
+}
+
+#[test]
+fn with_tcx() -> Result<()> {
+    lives("tcx", |agent| agent.line("attach = \"tc\"\ntc_hook = \"tcx\""))
+}
+
+#[test]
+fn with_clsact() -> Result<()> {
+    lives("clsact", |agent| agent.line("attach = \"tc\"\ntc_hook = \"clsact\""))
+}
