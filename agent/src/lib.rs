@@ -11,4 +11,5 @@ pub mod interfaces;
 mod login;
 mod metrics;
 pub mod session;
+pub mod setup;
 mod source;

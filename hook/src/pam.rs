@@ -23,6 +23,9 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(2);
 /// The same when the answer does not matter: a break-glass login.
 const BRIEF_LIMIT: Duration = Duration::from_millis(300);
 
+/// The only service whose sessions are the hook's business.
+const SERVICE: &str = "sshd";
+
 /// What a user reads when the agent is silent and the node enforces.
 const SILENT: &str = "cotter: this node cannot check logins at the moment and so refuses them.\n\
                       cotter: tell its administrator; logging in again does not help.";
@@ -36,7 +39,10 @@ pub(crate) fn run(node: &Node) -> ExitCode {
         return refuse_tampered(node, &sign);
     }
     let pam_type = env::var_os("PAM_TYPE").unwrap_or_default();
+    // Services share PAM's files. Nobody but PAM has had a say in this name, as was just seen.
+    let is_sshd = env::var_os("PAM_SERVICE").is_none_or(|service| service == SERVICE);
     match pam_type.to_str() {
+        Some("open_session" | "close_session") if !is_sshd => ExitCode::SUCCESS,
         Some("open_session") => open(node),
         // That a session has closed the agent learns from the kernel.
         Some("close_session" | "account") => ExitCode::SUCCESS,

@@ -6,7 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::ca::Ca;
 use crate::eventually::eventually;
@@ -18,6 +19,8 @@ use crate::process::Process;
 /// What a node's administrator adds for Cotter; the very files that are packaged.
 const COTTER_SSHD: &str = include_str!("../../packaging/sshd/50-cotter.conf");
 const COTTER_PAM: &str = include_str!("../../packaging/pam/cotter");
+/// What the package brings for `setup sshd` to switch on.
+const PAM_PROFILE: &str = include_str!("../../packaging/pam/profile");
 
 const CONFIG: &str = "/etc/ssh/sshd_config";
 const LOG: &str = "/var/log/sshd.log";
@@ -32,6 +35,7 @@ pub struct SshdSetup {
     user_ca: String,
     with_cotter: bool,
     hook_behind: Option<String>,
+    as_distributed: bool,
     port: u16,
 }
 
@@ -44,6 +48,7 @@ impl SshdSetup {
             user_ca: ca.public_key()?,
             with_cotter: false,
             hook_behind: None,
+            as_distributed: false,
             port: 22,
         })
     }
@@ -51,6 +56,12 @@ impl SshdSetup {
     /// sshd with Cotter's snippets for sshd and PAM, for certificates of `ca`.
     pub fn with_cotter(ca: &Ca) -> Result<Self> {
         Ok(Self { with_cotter: true, ..Self::plain(ca)? })
+    }
+
+    /// sshd alone, configured as distributions do: snippets come first, users' keys count, PAM's sessions are those of
+    /// common-session. The package's profile for PAM is there, and off.
+    pub fn as_distributed(ca: &Ca) -> Result<Self> {
+        Ok(Self { as_distributed: true, ..Self::plain(ca)? })
     }
 
     /// Accepts the certificates of one more authority.
@@ -92,6 +103,9 @@ impl SshdSetup {
         node.write("/etc/cotter/user_ca.pub", &self.user_ca)?;
         node.write(CONFIG, &self.config())?;
         node.write(PAM, &self.pam(node)?)?;
+        if self.as_distributed {
+            node.write("/usr/share/pam-configs/cotter", PAM_PROFILE)?;
+        }
         if self.with_cotter {
             node.write("/etc/ssh/sshd_config.d/50-cotter.conf", COTTER_SSHD)?;
             node.write("/etc/pam.d/cotter", COTTER_PAM)?;
@@ -110,10 +124,12 @@ impl SshdSetup {
         config.push_str("HostKey /root/host\nLogLevel VERBOSE\nPidFile none\nUseDNS no\nPrintMotd no\n");
         config.push_str("PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 200\n");
         config.push_str("Subsystem sftp internal-sftp\n");
-        config.push_str(if self.with_cotter {
-            "Include /etc/ssh/sshd_config.d/50-cotter.conf\n"
-        } else {
-            "TrustedUserCAKeys /etc/cotter/user_ca.pub\nAuthorizedKeysFile none\nUsePAM yes\n"
+        config.push_str(match (self.as_distributed, self.with_cotter) {
+            (true, _) => "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n",
+            (false, true) => "Include /etc/ssh/sshd_config.d/50-cotter.conf\n",
+            (false, false) => {
+                "TrustedUserCAKeys /etc/cotter/user_ca.pub\nAuthorizedKeysFile none\nUsePAM yes\n"
+            }
         });
         config.push_str(&self.last);
         config
@@ -124,6 +140,10 @@ impl SshdSetup {
             return with_hook_behind(line, &node.read(PAM)?);
         }
         let mut stack = String::from("auth required pam_deny.so\naccount required pam_permit.so\n");
+        if self.as_distributed {
+            stack.push_str("@include common-session\nsession required pam_env.so user_readenv=1\n");
+            return stack;
+        }
         stack.push_str("session required pam_permit.so\n");
         if self.with_cotter {
             stack.push_str("session include cotter\n");
@@ -157,6 +177,15 @@ impl Sshd {
     /// What it has logged so far.
     pub fn log(&self) -> Result<String> {
         self.node.read(LOG)
+    }
+
+    /// Has it read its configuration anew, and waits until it answers again.
+    pub fn reload(&mut self) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("a process id of zero")?;
+        kill_process(pid, Signal::HUP)?;
+        let again = |log: String| (log.matches("Server listening").count() >= 4).then_some(());
+        eventually("sshd listens again", || Ok(again(self.log()?)))?;
+        self.await_banner()
     }
 
     fn await_banner(&mut self) -> Result<()> {

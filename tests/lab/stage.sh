@@ -7,7 +7,7 @@ echo node >/proc/sys/kernel/hostname
 
 mount -t tmpfs -o mode=755 lab-run /run
 mkdir -p /run/lab /run/sshd /run/netns
-for dir in etc usr/lib var; do
+for dir in etc usr/lib usr/share/pam-configs var; do
     mkdir -p "/run/lab/upper/$dir" "/run/lab/work/$dir"
     mount -t overlay -o "lowerdir=/$dir,upperdir=/run/lab/upper/$dir,workdir=/run/lab/work/$dir" "lab-$dir" "/$dir"
 done

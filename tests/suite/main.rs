@@ -38,6 +38,8 @@ mod reach;
 mod reboot;
 /// When a session is over: with its last process where it has a control group of its own, else with its connection.
 mod session_end;
+/// `setup sshd`: what it takes over, what stops it, and that everything is put back when something fails.
+mod setup_sshd;
 /// Strangers who hammer sshd keep nobody else out.
 mod strangers;
 /// What a starting agent finds, keeps, copies, leaves alone.

@@ -18,6 +18,7 @@ mod program;
 mod replay;
 mod run;
 mod sessions;
+mod setup;
 mod status;
 
 pub use exit::Exit;
@@ -80,6 +81,8 @@ enum Command {
     Config(config_check::Options),
     /// Look for what would keep Cotter from working
     Doctor,
+    /// Switch Cotter on in other programs, or off
+    Setup(setup::Options),
     /// Take everything that a stopped agent has left out of the kernel
     Detach(detach::Options),
 }
@@ -111,6 +114,7 @@ impl Cli {
             Command::Replay(options) => replay::replay(common, &options),
             Command::Config(options) => config_check::config(common, &options),
             Command::Doctor => doctor::doctor(common),
+            Command::Setup(options) => setup::setup(common, options),
             Command::Detach(options) => detach::detach(common, &options),
         };
         result.unwrap_or_else(|failure| failure.report(common.json))

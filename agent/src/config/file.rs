@@ -17,6 +17,7 @@ pub(super) struct File {
     pub(super) login_grace_time: Option<Spanned<u64>>,
     pub(super) roles_dir: Option<PathBuf>,
     pub(super) never_drop: Option<Vec<Spanned<String>>>,
+    pub(super) principals_file: Option<Spanned<String>>,
     pub(super) other_logins: Option<super::OtherLogins>,
     pub(super) on_cut: Option<super::OnCut>,
     pub(super) event_log: Option<PathBuf>,

@@ -121,7 +121,7 @@ fn path(sources: &[Source], key: impl for<'a> Fn(&'a File) -> Option<&'a PathBuf
 
 fn build(sources: &[Source]) -> Result<Config, ConfigError> {
     let roles_dir = path(sources, |file| file.roles_dir.as_ref(), "/etc/cotter/roles.d");
-    let PolicyFiles { policy, unused, files, hash } = load_policy(sources, &roles_dir)?;
+    let PolicyFiles { policy, unused, files, user_ca_files, hash } = load_policy(sources, &roles_dir)?;
     Ok(Config {
         interfaces: interfaces(sources)?,
         attach: value(sources, |file| file.attach.as_ref()).unwrap_or_default(),
@@ -146,6 +146,7 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         policy,
         unused,
         hash,
+        user_ca_files,
         files,
     })
 }

@@ -69,6 +69,8 @@ pub struct Config {
     pub unused: Vec<UnusedField>,
     /// SHA-256 over all that was read, as shown by `status`.
     pub hash: String,
+    /// The `user_ca` of every cluster.
+    pub user_ca_files: Vec<PathBuf>,
     /// Every file that was read.
     pub files: Vec<PathBuf>,
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 pub struct Places {
     /// Sockets.
     pub runtime_dir: PathBuf,
+    /// What outlives a reboot.
+    pub state_dir: PathBuf,
     /// Maps.
     pub bpf_pin_dir: PathBuf,
 }
@@ -16,7 +18,11 @@ impl Places {
     /// administrator from cutting a session.
     #[must_use]
     pub fn of(config: &Path) -> Self {
-        let mut places = Self { runtime_dir: "/run/cotter".into(), bpf_pin_dir: "/sys/fs/bpf/cotter".into() };
+        let mut places = Self {
+            runtime_dir: "/run/cotter".into(),
+            state_dir: "/var/lib/cotter".into(),
+            bpf_pin_dir: "/sys/fs/bpf/cotter".into(),
+        };
         let extra =
             super::load::files_with_extension(&config.with_extension("d"), "toml").unwrap_or_default();
         for file in std::iter::once(config.to_owned()).chain(extra) {
@@ -26,6 +32,7 @@ impl Places {
                 let Ok(table) = line.parse::<toml::Table>() else { continue };
                 let path = |key| table.get(key).and_then(|value| value.as_str()).map(PathBuf::from);
                 places.runtime_dir = path("runtime_dir").unwrap_or(places.runtime_dir);
+                places.state_dir = path("state_dir").unwrap_or(places.state_dir);
                 places.bpf_pin_dir = path("bpf_pin_dir").unwrap_or(places.bpf_pin_dir);
             }
         }

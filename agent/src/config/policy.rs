@@ -34,12 +34,15 @@ pub(super) struct PolicyFiles {
     pub(super) policy: Policy,
     pub(super) unused: Vec<UnusedField>,
     pub(super) files: Vec<PathBuf>,
+    pub(super) user_ca_files: Vec<PathBuf>,
     pub(super) hash: String,
 }
 
 /// Reads everything that the sources name.
 pub(super) fn load_policy(sources: &[Source], roles_dir: &Path) -> Result<PolicyFiles, ConfigError> {
-    let mut reading = Reading::default();
+    let principals_file = sources.iter().rev().find_map(|source| source.file.principals_file.as_ref());
+    let mut reading =
+        Reading { principals_file: principals_file.map(|file| file.as_ref().clone()), ..Reading::default() };
     for source in sources {
         reading.note(&source.path, &source.text);
     }
@@ -53,9 +56,12 @@ pub(super) fn load_policy(sources: &[Source], roles_dir: &Path) -> Result<Policy
             clusters.push(reading.cluster(source, table, true)?);
         }
     }
+    let tables =
+        sources.iter().flat_map(|source| source.file.cluster.iter().chain(&source.file.trusted_cluster));
+    let user_ca_files = tables.map(|table| table.as_ref().user_ca.as_ref().clone()).collect();
     let policy = Policy::new(clusters, roles).map_err(|error| policy_error(sources, &error))?;
     let hash = reading.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(PolicyFiles { policy, unused: reading.unused, files: reading.files, hash })
+    Ok(PolicyFiles { policy, unused: reading.unused, files: reading.files, user_ca_files, hash })
 }
 
 /// What has been read so far.
@@ -64,6 +70,8 @@ struct Reading {
     hash: Sha256,
     files: Vec<PathBuf>,
     unused: Vec<UnusedField>,
+    /// Of clusters that do not name their own.
+    principals_file: Option<String>,
 }
 
 impl Reading {
@@ -144,7 +152,11 @@ impl Reading {
             default_roles: cluster.default_roles.iter().map(|role| role.as_ref().clone()).collect(),
             role_map,
             on_expiry: cluster.on_expiry.unwrap_or_else(|| OnExpiry::from(cluster.roles_from)),
-            principals_file: cluster.principals_file.as_ref().map(|file| file.as_ref().clone()),
+            principals_file: cluster
+                .principals_file
+                .as_ref()
+                .map(|file| file.as_ref().clone())
+                .or_else(|| self.principals_file.clone()),
         })
     }
 

@@ -1,0 +1,89 @@
+//! The sshd of this node: what it makes of its configuration, and telling it to read it anew.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::{fs, io};
+
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use super::Error;
+use super::connection::Connection;
+
+/// The daemon itself; it wants to be called by its whole path.
+pub(super) const SSHD: &str = "/usr/sbin/sshd";
+/// Its configuration.
+pub(super) const CONFIG: &str = "/etc/ssh/sshd_config";
+/// Without it sshd does not even check its configuration; systemd makes it when sshd starts.
+const SEPARATION: &str = "/run/sshd";
+
+/// What is in force for a connection: keywords in lower case, each with its last value.
+#[derive(Debug, Clone)]
+pub(super) struct Effective(BTreeMap<String, String>);
+
+impl Effective {
+    /// What sshd goes by with its own configuration.
+    pub(super) fn of(connection: &Connection) -> Result<Self, Error> {
+        Self::with(Path::new(CONFIG), connection)
+    }
+
+    /// What sshd would go by with a configuration of this text.
+    pub(super) fn of_text(text: &str, connection: &Connection) -> Result<Self, Error> {
+        let file = memfd_create("sshd_config", MemfdFlags::CLOEXEC).map_err(io::Error::from)?;
+        let mut file = fs::File::from(file);
+        file.write_all(text.as_bytes())?;
+        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        Self::with(Path::new(&path), connection)
+    }
+
+    fn with(config: &Path, connection: &Connection) -> Result<Self, Error> {
+        let printed = run(&["-T", "-C", &connection.specification()], config)?;
+        let lines = printed.lines().filter_map(|line| line.split_once(' '));
+        Ok(Self(lines.map(|(keyword, value)| (keyword.to_owned(), value.trim().to_owned())).collect()))
+    }
+
+    /// A keyword's value; `none` if sshd does not show the keyword.
+    pub(super) fn value(&self, keyword: &str) -> &str {
+        self.0.get(keyword).map_or("none", String::as_str)
+    }
+}
+
+/// Whether sshd would start with its configuration.
+pub(super) fn check() -> Result<(), Error> {
+    run(&["-t"], Path::new(CONFIG)).map(drop)
+}
+
+fn run(arguments: &[&str], config: &Path) -> Result<String, Error> {
+    match fs::create_dir(SEPARATION) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+        Ok(()) | Err(_) => {}
+    }
+    let output = Command::new(SSHD).args(arguments).arg("-f").arg(config).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| Error::Program { program: SSHD, what: error.to_string() })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let what = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::Program { program: SSHD, what })
+}
+
+/// Has running services read their configurations anew, the agent before sshd; whether that was possible.
+pub(super) fn reload() -> Result<bool, Error> {
+    if !Path::new("/run/systemd/system").is_dir() {
+        return Ok(false);
+    }
+    for unit in ["cotter-agent.service", "ssh.service", "sshd.service"] {
+        // An alias, or a service that does not run, is none of our business.
+        let active = Command::new("systemctl").args(["--quiet", "is-active", unit]).status()?.success();
+        if active {
+            let output = Command::new("systemctl").args(["reload", unit]).output()?;
+            if !output.status.success() {
+                let what = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                return Err(Error::Program { program: "systemctl reload", what });
+            }
+        }
+    }
+    Ok(true)
+}
