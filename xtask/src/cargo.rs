@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use anyhow::{Context, Result};
+
 /// The workspace's root.
 pub(crate) fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -19,4 +21,13 @@ pub(crate) fn command() -> Command {
     }
     command.current_dir(root());
     command
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_directory() -> Result<PathBuf> {
+    let metadata = command().args(["metadata", "--no-deps", "--format-version", "1"]).output()?;
+    let metadata = String::from_utf8_lossy(&metadata.stdout);
+    let (_, path) =
+        metadata.split_once("\"target_directory\":\"").context("cargo metadata names no target")?;
+    Ok(path.split('"').next().unwrap_or_default().into())
 }

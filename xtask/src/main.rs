@@ -8,6 +8,8 @@ mod demo;
 mod lint;
 /// Whether the tests notice when the rules are changed.
 mod mutants;
+/// The Debian package.
+mod package;
 /// What the tasks need of the machine, found by looking and installed where it is missing.
 mod setup;
 /// Every test there is, summed up in one line.
@@ -48,6 +50,8 @@ enum Task {
     Bench(bench::Options),
     /// Change the rules in many small ways, and see that the tests notice
     Mutants(mutants::Options),
+    /// Build the Debian package
+    Package,
     /// Check format, lints, licences, advisories and sources
     Lint,
 }
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Mutants(options) => mutants::run(&options),
+        Task::Package => package::run().map(|_package| ExitCode::SUCCESS),
         Task::Lint => lint::run(),
     };
     done.unwrap_or_else(|error| {

@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail};
 use crate::toolchain::{Toolchain, bpf_target};
 use crate::{apt, cargo, step};
 
-/// The versions of what is built with `cargo install`: the linker, the policy checker, the mutator.
+/// The versions of what is built with `cargo install`: the linker, the packager, the policy checker, the mutator.
 const BPF_LINKER: &str = "0.13.0";
+const CARGO_DEB: &str = "3.8.0";
 const CARGO_DENY: &str = "0.20.2";
 const CARGO_MUTANTS: &str = "27.1.0";
 /// Where Debian keeps the LLVM that the linker is built with.
@@ -26,6 +27,8 @@ pub(crate) enum Needs {
     Linting,
     /// Mutants.
     Mutating,
+    /// The package.
+    Packaging,
     /// All of them.
     Everything,
 }
@@ -66,6 +69,8 @@ const LAB: [Need; 14] = [
 ];
 /// For the list of advisories, which is a git repository.
 const LINT: [Need; 2] = [("git", "git"), ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates")];
+/// To find out what the binaries need, and to look the package over.
+const PACKAGE: [Need; 2] = [("dpkg-shlibdeps", "dpkg-dev"), ("lintian", "lintian")];
 /// To compare with.
 const BENCH: [Need; 1] = [("xdp-filter", "xdp-tools")];
 const SSHD: &str = "openssh-server";
@@ -92,6 +97,9 @@ pub(crate) fn run(needs: Needs) -> Result<()> {
         install_tool("cargo-deny", CARGO_DENY)?;
         rustup_components()?;
     }
+    if needs.include(Needs::Packaging) {
+        install_tool("cargo-deb", CARGO_DEB)?;
+    }
     if needs.include(Needs::Mutating) {
         install_tool("cargo-mutants", CARGO_MUTANTS)?;
     }
@@ -116,6 +124,9 @@ fn packages(needs: Needs) -> Result<()> {
     }
     if needs.include(Needs::Linting) {
         look(&LINT);
+    }
+    if needs.include(Needs::Packaging) {
+        look(&PACKAGE);
     }
     if needs.kernel_programs() && find("bpf-linker").is_none() {
         look(&LINKER);

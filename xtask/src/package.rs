@@ -1,0 +1,47 @@
+//! The Debian package: binaries, manual pages and completions built for release, and packed by cargo-deb.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::setup::{self, Needs};
+use crate::{cargo, step};
+
+/// Builds the package, has lintian look it over, and says where it lies.
+pub(crate) fn run() -> Result<PathBuf> {
+    setup::run(Needs::Packaging)?;
+    build()?;
+    let mut deb = cargo::command();
+    deb.args(["deb", "--no-build", "--package", "cotter-packaging"]);
+    let printed = step::run("cargo deb", &mut deb)?;
+    // Its last word is the package's path.
+    let package =
+        printed.lines().rev().find(|line| line.ends_with(".deb")).context("cargo deb made nothing")?;
+    let package = PathBuf::from(package.trim());
+    let mut lintian = Command::new("lintian");
+    lintian.args(["--fail-on", "error,warning", "--tag-display-limit", "0"]).arg(&package);
+    step::run("lintian", &mut lintian)?;
+    println!("xtask: {}", package.display());
+    Ok(package)
+}
+
+/// Builds everything that `packaging/Cargo.toml` names below `target/release`.
+fn build() -> Result<()> {
+    let mut agent = cargo::command();
+    agent.args(["build", "--release", "--package", "cotter-agent"]);
+    step::run("cargo build --release: agent, kernel programs (some minutes)", &mut agent)?;
+    // Linked statically: it runs in an environment that PAM made.
+    let mut hook = cargo::command();
+    hook.args(["rustc", "--release", "--package", "cotter-hook", "--bin", "cotter-hook", "--"])
+        .args(["-C", "target-feature=+crt-static"]);
+    step::run("cargo build --release: hook", &mut hook)?;
+    let release = cargo::target_directory()?.join("release");
+    // Not for release: the tests have built the agent's library like this anyway.
+    let mut pages = cargo::command();
+    pages.args(["run", "--package", "cotter-packaging", "--"]).arg(release.join("pages"));
+    step::run("manual pages and completions", &mut pages)?;
+    // The day it was made is no part of it.
+    let pack = "gzip -9nf \"$0\"/*.8";
+    step::run("gzip", Command::new("sh").args(["-c", pack]).arg(release.join("pages/man8"))).map(drop)
+}
