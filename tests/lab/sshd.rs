@@ -142,7 +142,7 @@ impl SshdSetup {
         let mut stack = String::from("auth required pam_deny.so\naccount required pam_permit.so\n");
         if self.as_distributed {
             stack.push_str("@include common-session\nsession required pam_env.so user_readenv=1\n");
-            return stack;
+            return Ok(stack);
         }
         stack.push_str("session required pam_permit.so\n");
         if self.with_cotter {

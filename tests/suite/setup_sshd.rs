@@ -126,12 +126,17 @@ fn a_dry_run_shows_a_diff_and_changes_nothing() -> Result<()> {
         "--- /etc/pam.d/common-session",
         "+session\trequired\tpam_exec.so quiet stdout type=open_session /usr/lib/cotter/cotter-hook pam",
     ] {
-        assert!(shown.lines().any(|shown| shown.trim_end() == line), "{line:?} is not in {shown}");
+        assert!(shown.lines().any(|shown| shown == line), "{line:?} is not in {shown}");
     }
     assert_eq!(node.files()?, before);
     // What it showed is what is done.
     let done = node.succeeds(&[])?;
     assert!(done.starts_with(shown.split("note:").next().context("nothing shown")?.trim_end()), "{done}");
+    let common = node.lab.node().read("/etc/pam.d/common-session")?;
+    assert!(
+        common.contains("type=open_session /usr/lib/cotter/cotter-hook pam\n# end of pam-auth"),
+        "{common}"
+    );
     let undone = node.succeeds(&["--undo", "--dry-run"])?;
     assert!(undone.contains("-AuthorizedPrincipalsCommand /usr/lib/cotter/cotter-hook"), "{undone}");
     assert!(node.lab.node().read(SNIPPET)?.contains("AuthorizedPrincipalsCommand"));

@@ -1,10 +1,10 @@
 //! `doctor`: what would keep Cotter from working, one line a finding, each with its remedy.
 
 use super::exit::Failure;
-use super::pam_order::{self, Order};
 use super::{Common, Exit, client, output};
 use crate::config;
 use crate::daemon::call::{Answer, Call};
+use crate::setup::pam_order::{self, Order};
 use serde::Serialize;
 use std::path::Path;
 
@@ -97,7 +97,7 @@ fn pam() -> Finding {
         Order::Right => Finding::ok("PAM runs the hook before users have a say in its environment"),
         Order::NoHook => Finding::warning(
             "PAM does not run the hook for sshd: logins are not turned into sessions",
-            "see packaging/pam/cotter",
+            "cotter-agent setup sshd",
         ),
         Order::AtClose => Finding::error(
             "PAM runs the hook when sessions close, too: as root, in an environment that users can set",

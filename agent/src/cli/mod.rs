@@ -12,7 +12,6 @@ mod explain;
 mod lock;
 mod mode;
 mod output;
-mod pam_order;
 mod penalties;
 mod program;
 mod replay;

@@ -5,6 +5,7 @@ mod connection;
 mod diff;
 mod journal;
 mod pam;
+pub(crate) mod pam_order;
 mod proof;
 mod snippet;
 mod sshd;
@@ -19,6 +20,7 @@ use cotter_hook::fallback::Fallback;
 use self::connection::Connection;
 use self::diff::Change;
 use self::journal::Desk;
+use self::pam_order::Order;
 use self::snippet::Snippet;
 use self::sshd::Effective;
 use self::survey::Survey;
@@ -209,6 +211,7 @@ fn apply(
     if pam {
         pam::switch(true)?;
     }
+    check_pam()?;
     if !proof::has_key() {
         return Ok(format!(
             "{} has no key: put an administrator's public key there before mode enforce, and call this again",
@@ -259,6 +262,19 @@ fn check_connection(connection: &Connection, keys_files: &str) -> Result<(), Err
         }
     }
     Ok(())
+}
+
+/// Whether PAM runs the hook where users have no say.
+fn check_pam() -> Result<(), Error> {
+    let why = match pam_order::of("sshd", Path::new("/etc/pam.d")) {
+        Order::Right => return Ok(()),
+        Order::NoHook => "does not include common-session, where the hook is",
+        Order::EnvironmentFirst => {
+            "runs pam_env with user_readenv before the hook, and so users can deceive it"
+        }
+        Order::AtClose => "runs the hook by an older line too; take that out",
+    };
+    Err(Error::Stop(format!("/etc/pam.d/sshd {why}")))
 }
 
 /// That neither sshd nor PAM runs the hook: the package is about to be removed.

@@ -26,7 +26,7 @@ fn lines(profile: &str) -> Vec<String> {
     let session = profile.lines().skip_while(|line| line.trim() != "Session:").skip(1);
     session
         .take_while(|line| line.starts_with('\t'))
-        .map(|line| format!("session\t{} ", line.trim_start()))
+        .map(|line| format!("session\t{}", line.trim_start()))
         .collect()
 }
 
@@ -98,8 +98,8 @@ mod tests {
         assert_eq!(
             lines(profile),
             [
-                "session\t[success=1 default=ignore]\tpam_succeed_if.so quiet service notin sshd ",
-                "session\trequired\tpam_exec.so quiet stdout type=open_session /usr/lib/cotter/cotter-hook pam ",
+                "session\t[success=1 default=ignore]\tpam_succeed_if.so quiet service notin sshd",
+                "session\trequired\tpam_exec.so quiet stdout type=open_session /usr/lib/cotter/cotter-hook pam",
             ]
         );
         assert!(profile.contains("\nDefault: no\n") && profile.contains("\nPriority: -64\n"));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// What the session lines amount to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// The hook comes before every pam_env that reads users' files.
     Right,
     /// A pam_env that reads users' files comes first: users can pose as somebody else to the hook.
@@ -17,7 +17,7 @@ pub(super) enum Order {
 }
 
 /// The order in a PAM service's file, with what it includes.
-pub(super) fn of(service: &str, dir: &Path) -> Order {
+pub(crate) fn of(service: &str, dir: &Path) -> Order {
     let mut environment = false;
     for line in session_lines(service, dir, 8) {
         environment |= line.contains("pam_env.so") && reads_user_files(&line);
