@@ -27,6 +27,10 @@ struct Monitor {
 
 impl Monitor {
     fn run_hook(node: &Node, pam_type: &str) -> Self {
+        Self::run_hook_for(node, pam_type, "sshd")
+    }
+
+    fn run_hook_for(node: &Node, pam_type: &str, service: &str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
@@ -39,7 +43,7 @@ impl Monitor {
             .env("PAM_TYPE", pam_type)
             .env("PAM_USER", "alice")
             .env("PAM_RHOST", "198.51.111.1")
-            .env("PAM_SERVICE", "sshd")
+            .env("PAM_SERVICE", service)
             .env("PAM_TTY", "ssh")
             .env("SSH_AUTH_INFO_0", KEY)
             .stdin(OwnedFd::from(server))
@@ -102,6 +106,15 @@ fn an_allowed_session_opens_with_the_agents_words() {
     assert!(monitor.is_connected());
     assert_eq!(unmanaged::list(&node.runtime_dir()).unwrap(), []);
     assert_eq!(node.logged(), "");
+}
+
+#[test]
+fn sessions_of_other_services_are_none_of_its_business() {
+    let node = Node::in_mode(Mode::Enforce);
+    for (service, exit) in [("su", "exit 0\n"), ("sshd", "exit 1\n")] {
+        let mut monitor = Monitor::run_hook_for(&node, "open_session", service);
+        assert!(monitor.output().ends_with(exit), "{service}");
+    }
 }
 
 #[test]
