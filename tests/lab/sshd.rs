@@ -182,9 +182,10 @@ impl Sshd {
     /// Has it read its configuration anew, and waits until it answers again.
     pub fn reload(&mut self) -> Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("a process id of zero")?;
+        let listened = |log: String| log.matches("Server listening").count();
+        let before = listened(self.log()?);
         kill_process(pid, Signal::HUP)?;
-        let again = |log: String| (log.matches("Server listening").count() >= 4).then_some(());
-        eventually("sshd listens again", || Ok(again(self.log()?)))?;
+        eventually("sshd listens again", || Ok((listened(self.log()?) > before).then_some(())))?;
         self.await_banner()
     }
 
