@@ -39,7 +39,9 @@ pub(super) fn for_readers(path: &Path, read_group: &str) -> io::Result<UnixListe
     match group(read_group) {
         Some(gid) => {
             let given = chown(path, None, Some(gid));
-            if let Err(error) = given.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o660))) {
+            if let Err(error) =
+                given.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o660)))
+            {
                 // Who may look is no reason not to start.
                 tracing::warn!(
                     "only root can use {}: it cannot be given to {read_group} ({error}); the unit may need \

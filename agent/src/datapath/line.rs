@@ -71,7 +71,9 @@ impl Line {
 fn tcx(interface: &Interface) -> Result<Option<Vec<TcxProgram>>, Error> {
     match SchedClassifier::query_tcx(&interface.name, TcAttachType::Ingress) {
         Ok((_revision, programs)) => Ok(Some(programs.iter().map(TcxProgram::from).collect())),
-        Err(ProgramError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::PermissionDenied => {
+        Err(ProgramError::SyscallError(error))
+            if error.io_error.kind() == io::ErrorKind::PermissionDenied =>
+        {
             own(interface).map(Some)
         }
         Err(ProgramError::SyscallError(error)) if is_unknown(&error.io_error) => Ok(None),
