@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use lab::AgentSetup;
+use lab::{AgentSetup, eventually};
 
 use crate::scene::{Scene, text};
 
@@ -34,9 +34,11 @@ fn lives(attached: &str, setup: impl FnOnce(AgentSetup) -> AgentSetup) -> Result
     let said = scene.agent.told(&["detach", "--all"])?;
     assert!(said.contains("detached from eth-alice"), "{said}");
     let left = "ip -details link show dev eth-alice; tc filter show dev eth-alice ingress; ls /sys/fs/bpf";
-    let left = scene.lab.node().run("sh", &["-c", left])?;
-    assert!(!left.contains("cotter") && !left.contains("xdp"), "{left}");
-    Ok(())
+    // The kernel lets go of a link a little after its pin is gone.
+    eventually("nothing of ours is left in the kernel", || {
+        let left = scene.lab.node().run("sh", &["-c", left])?;
+        Ok((!left.contains("cotter") && !left.contains("xdp")).then_some(()))
+    })
 }
 
 #[test]
