@@ -22,6 +22,8 @@ pub(crate) enum Needs {
     Running,
     /// The same, and the bench.
     Measuring,
+    /// Virtual machines.
+    Vm,
     /// Format, lints, licences.
     Linting,
     /// Mutants.
@@ -66,6 +68,17 @@ const LAB: [Need; 14] = [
 ];
 /// For the list of advisories, which is a git repository.
 const LINT: [Need; 2] = [("git", "git"), ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates")];
+/// For virtual machines.
+const VM: [Need; 8] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("mke2fs", "e2fsprogs"),
+    ("depmod", "kmod"),
+    ("xz", "xz-utils"),
+    ("tar", "tar"),
+    ("setpriv", "util-linux"),
+    ("/usr/share/seabios/bios-256k.bin", "seabios"),
+];
 /// To compare with.
 const BENCH: [Need; 1] = [("xdp-filter", "xdp-tools")];
 const SSHD: &str = "openssh-server";
@@ -98,6 +111,11 @@ pub(crate) fn run(needs: Needs) -> Result<()> {
     Ok(())
 }
 
+/// Debian's packages for the lab and the suite.
+pub(crate) fn lab_packages() -> impl Iterator<Item = &'static str> {
+    LAB.into_iter().map(|(_, package)| package)
+}
+
 fn packages(needs: Needs) -> Result<()> {
     let mut wanted: Vec<&str> = Vec::new();
     let mut look = |list: &[Need]| {
@@ -110,6 +128,9 @@ fn packages(needs: Needs) -> Result<()> {
     look(&BUILD);
     if needs.include(Needs::Running) {
         look(&LAB);
+    }
+    if needs.include(Needs::Vm) {
+        look(&VM);
     }
     if needs.include(Needs::Measuring) {
         look(&BENCH);
