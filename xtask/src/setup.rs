@@ -69,15 +69,13 @@ const LAB: [Need; 14] = [
 /// For the list of advisories, which is a git repository.
 const LINT: [Need; 2] = [("git", "git"), ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates")];
 /// For virtual machines.
-const VM: [Need; 8] = [
+const VM: [Need; 6] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("mmdebstrap", "mmdebstrap"),
     ("mke2fs", "e2fsprogs"),
     ("depmod", "kmod"),
     ("xz", "xz-utils"),
-    ("tar", "tar"),
     ("setpriv", "util-linux"),
-    ("/usr/share/seabios/bios-256k.bin", "seabios"),
 ];
 /// To compare with.
 const BENCH: [Need; 1] = [("xdp-filter", "xdp-tools")];

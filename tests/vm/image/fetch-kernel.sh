@@ -3,6 +3,17 @@
 # its modules where they have one. A hook of mmdebstrap, by whose apt configuration it is found.
 set -eu
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+
+if [ -n "$BACKPORTS" ]; then
+    # The same archives once more, by this suite's name.
+    for file in "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/*; do
+        [ -s "$file" ] || continue
+        more=$(sed "s/\(^\|[[:space:]]\)$CODENAME\([[:space:]]\|\$\)/\1$BACKPORTS\2/" "$file")
+        printf '\n%s\n' "$more" >>"$file"
+    done
+    apt-get -q update
+fi
+
 mkdir -p "$KERNEL"
 cd "$KERNEL"
 

@@ -1,16 +1,29 @@
 //! What was built once and is used until what builds it changes.
 
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::cargo;
 
 /// The directory of all that virtual machines need and leave behind; removing it gets the newest packages.
 pub(crate) fn directory() -> PathBuf {
     cargo::root().join("target/vm")
+}
+
+/// One run at a time: waits until no other uses the directory. It is free again when what is returned is dropped.
+pub(crate) fn lock() -> Result<File> {
+    let directory = directory();
+    fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+    let lock = File::create(directory.join("lock"))?;
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        println!("xtask: another run has virtual machines; waiting for its end");
+        flock(&lock, FlockOperation::LockExclusive)?;
+    }
+    Ok(lock)
 }
 
 /// The thing called `name` that `recipe` makes: as it lies there, or made by `make` at the path that is given to it.
@@ -23,7 +36,6 @@ pub(crate) fn thing(
     let mut hasher = DefaultHasher::new();
     recipe.hash(&mut hasher);
     let directory = directory();
-    fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
     let path = directory.join(format!("{name}-{:016x}", hasher.finish()));
     if path.exists() {
         return Ok(path);

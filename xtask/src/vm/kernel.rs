@@ -36,8 +36,13 @@ impl Series {
         match self {
             Self::V6_1 => r"^linux-image-6\.1\..*-cloud-amd64$",
             Self::V6_12 => r"^linux-image-6\.12\..*-cloud-amd64$",
-            Self::Newest => r"^linux-image-[0-9].*-cloud-amd64$",
+            Self::Newest => r"^linux-image-[0-9]+\.[0-9]+\.[0-9].*-cloud-amd64$",
         }
+    }
+
+    /// The suite that its packages stand in, beside those of this machine.
+    fn backports(self) -> Option<&'static str> {
+        (self == Self::Newest).then_some("trixie-backports")
     }
 }
 
@@ -67,7 +72,7 @@ pub(crate) fn unpacked(series: Series) -> Result<Kernel> {
     let debian = Debian::of_this_machine()?;
     let sources = debian.sources();
     let name = format!("kernel-{}", series.name());
-    let directory = cache::thing(&name, (FETCH.text, series.pattern(), &sources), |directory| {
+    let directory = cache::thing(&name, (FETCH.text, series.pattern(), series.backports(), &sources), |directory| {
         let mut fetch = Command::new("mmdebstrap");
         fetch
             // Of the system itself nothing is wanted but the apt configuration.
@@ -76,7 +81,9 @@ pub(crate) fn unpacked(series: Series) -> Result<Kernel> {
             .args([&debian.codename, "/dev/null"])
             .args(&sources)
             .env("KERNEL", directory)
-            .env("PATTERN", series.pattern());
+            .env("PATTERN", series.pattern())
+            .env("CODENAME", &debian.codename)
+            .env("BACKPORTS", series.backports().unwrap_or_default());
         step::run(&format!("fetch the kernel: {}", series.name()), &mut fetch).map(drop)
     })?;
     let release = release(&directory)?;

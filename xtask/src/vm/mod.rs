@@ -78,6 +78,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         bail!("one shell, one kernel: say which with --kernel");
     }
     setup::run(Needs::Vm)?;
+    let _lock = cache::lock()?;
     let payload = Payload::build(options.filter.as_deref())?;
     let root = image::root()?;
     let kernels: Vec<Kernel> =

@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::cache;
 use crate::{cargo, step};
 
+/// What of all that is built the guest gets.
+const PROGRAMS: [&str; 3] = ["suite", "cotter-agent", "cotter-hook"];
+
 /// A tar archive for the guest.
 pub(crate) struct Payload {
     /// Where it lies.
@@ -27,6 +30,10 @@ impl Payload {
         let programs = ["build", "--package", "cotter-agent", "--package", "cotter-hook", "--bins"];
         let tests = ["test", "--no-run", "--package", "cotter-tests", "--test", "suite"];
         for (name, program) in [built(&programs)?, built(&tests)?].concat() {
+            // Of the crate of the tests cargo builds more than what is asked for.
+            if !PROGRAMS.contains(&name.as_str()) {
+                continue;
+            }
             fs::copy(&program, directory.join(name)).with_context(|| program.display().to_string())?;
         }
         fs::write(directory.join("filter"), filter.unwrap_or_default())?;
