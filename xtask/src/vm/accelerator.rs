@@ -46,6 +46,14 @@ impl Accelerator {
             Self::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "Nehalem"],
         }
     }
+
+    /// What the guest is told of it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Kvm => "",
+            Self::Tcg => "cotter.slow",
+        }
+    }
 }
 
 /// What already shows that there is no use in trying.

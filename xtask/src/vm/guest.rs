@@ -65,7 +65,7 @@ impl Guest {
         File::create(traces.results())?.set_len(RESULTS)?;
         File::create(traces.words())?;
         let mut qemu = machine(order);
-        qemu.arg("-append").arg(command_line(""));
+        qemu.arg("-append").arg(command_line(order.accelerator.word()));
         qemu.arg("-serial").arg(to_file(&traces.serial())).arg("-serial").arg(to_file(&traces.words()));
         qemu.arg("-drive").arg(drive("results", &traces.results(), "off"));
         qemu.args(["-device", "virtio-blk-pci,drive=results,serial=results"]);

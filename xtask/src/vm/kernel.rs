@@ -72,20 +72,21 @@ pub(crate) fn unpacked(series: Series) -> Result<Kernel> {
     let debian = Debian::of_this_machine()?;
     let sources = debian.sources();
     let name = format!("kernel-{}", series.name());
-    let directory = cache::thing(&name, (FETCH.text, series.pattern(), series.backports(), &sources), |directory| {
-        let mut fetch = Command::new("mmdebstrap");
-        fetch
-            // Of the system itself nothing is wanted but the apt configuration.
-            .args(["--mode=root", "--variant=custom", "--format=null", "--quiet"])
-            .arg(FETCH.hook())
-            .args([&debian.codename, "/dev/null"])
-            .args(&sources)
-            .env("KERNEL", directory)
-            .env("PATTERN", series.pattern())
-            .env("CODENAME", &debian.codename)
-            .env("BACKPORTS", series.backports().unwrap_or_default());
-        step::run(&format!("fetch the kernel: {}", series.name()), &mut fetch).map(drop)
-    })?;
+    let directory =
+        cache::thing(&name, (FETCH.text, series.pattern(), series.backports(), &sources), |directory| {
+            let mut fetch = Command::new("mmdebstrap");
+            fetch
+                // Of the system itself nothing is wanted but the apt configuration.
+                .args(["--mode=root", "--variant=custom", "--format=null", "--quiet"])
+                .arg(FETCH.hook())
+                .args([&debian.codename, "/dev/null"])
+                .args(&sources)
+                .env("KERNEL", directory)
+                .env("PATTERN", series.pattern())
+                .env("CODENAME", &debian.codename)
+                .env("BACKPORTS", series.backports().unwrap_or_default());
+            step::run(&format!("fetch the kernel: {}", series.name()), &mut fetch).map(drop)
+        })?;
     let release = release(&directory)?;
     Ok(Kernel { series, directory, release })
 }

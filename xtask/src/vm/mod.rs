@@ -38,8 +38,8 @@ pub(crate) struct Options {
     /// Open a root shell in the guest instead of running the tests; `poweroff` leaves it
     #[arg(long, conflicts_with = "filter")]
     shell: bool,
-    /// Run only tests whose names contain this
-    filter: Option<String>,
+    /// Run only tests of the suite whose names contain one of these
+    filter: Vec<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -79,7 +79,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     setup::run(Needs::Vm)?;
     let _lock = cache::lock()?;
-    let payload = Payload::build(options.filter.as_deref())?;
+    let payload = Payload::build(&options.filter)?;
     let root = image::root()?;
     let kernels: Vec<Kernel> =
         series.iter().map(|series| kernel::unpacked(*series)).collect::<Result<_>>()?;

@@ -69,7 +69,7 @@ fn follow(guest: &mut Guest, name: &str) -> Result<End> {
                 await_off(guest)?;
                 return Ok(code.trim().parse().map_or(End::Silently, End::Exit));
             }
-            println!("{name}: {line}");
+            println!("{name} {:4} s: {line}", start.elapsed().as_secs());
             heard = Some(Instant::now());
         }
         match heard {
