@@ -24,6 +24,8 @@ pub(crate) struct Order<'a> {
     pub(crate) disk: &'a Path,
     pub(crate) payload: &'a Payload,
     pub(crate) accelerator: Accelerator,
+    /// Another guest has been through the same.
+    pub(crate) again: bool,
 }
 
 /// A guest that runs what it was given; it ends when dropped.
@@ -65,7 +67,8 @@ impl Guest {
         File::create(traces.results())?.set_len(RESULTS)?;
         File::create(traces.words())?;
         let mut qemu = machine(order);
-        qemu.arg("-append").arg(command_line(order.accelerator.word()));
+        let again = if order.again { "cotter.again" } else { "" };
+        qemu.arg("-append").arg(command_line(&format!("{} {again}", order.accelerator.word())));
         qemu.arg("-serial").arg(to_file(&traces.serial())).arg("-serial").arg(to_file(&traces.words()));
         qemu.arg("-drive").arg(drive("results", &traces.results(), "off"));
         qemu.args(["-device", "virtio-blk-pci,drive=results,serial=results"]);

@@ -85,9 +85,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         series.iter().map(|series| kernel::unpacked(*series)).collect::<Result<_>>()?;
     let accelerator = Accelerator::find(&kernels)?;
     let mut all_well = true;
-    for kernel in &kernels {
+    for (number, kernel) in kernels.iter().enumerate() {
         let disk = image::disk(&root, kernel)?;
-        let order = Order { kernel, disk: &disk, payload: &payload, accelerator };
+        let order = Order { kernel, disk: &disk, payload: &payload, accelerator, again: number > 0 };
         if options.shell {
             return guest::shell(&order);
         }
