@@ -1,6 +1,6 @@
 #!/bin/sh
-# Fetches a kernel and unpacks it into the directory $KERNEL: the newest package whose name fits $PATTERN, with that of
-# its modules where they have one. A hook of mmdebstrap, by whose apt configuration it is found.
+# Fetches a kernel and unpacks it into the directory $KERNEL: the newest package whose name fits $PATTERN, with its parts
+# where they have packages of their own. A hook of mmdebstrap, by whose apt configuration it is found.
 set -eu
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 
@@ -19,9 +19,9 @@ cd "$KERNEL"
 
 image=$(apt-cache search --names-only "$PATTERN" | sed 's/ .*//' | sort -V | tail -n 1)
 [ -n "$image" ] || { echo "apt offers no package like $PATTERN" >&2; exit 1; }
-modules=$(apt-cache depends "$image" | sed -n 's/^ *Depends: \(linux-modules-.*\)$/\1/p')
-# shellcheck disable=SC2086 # none or one
-apt-get -q -o APT::Sandbox::User=root download "$image" $modules
+parts=$(apt-cache depends "$image" | sed -n 's/^ *Depends: \(linux-\(base\|binary\|modules\)-.*\)$/\1/p')
+# shellcheck disable=SC2086 # none or three
+apt-get -q -o APT::Sandbox::User=root download "$image" $parts
 for package in *.deb; do
     dpkg-deb -x "$package" .
     rm "$package"
@@ -30,4 +30,6 @@ done
 # To where a Debian of today has them; and out of their compression, which every boot would undo again.
 [ ! -d lib ] || { mkdir -p usr && mv lib usr/lib; }
 find . -name '*.ko.xz' -exec xz -d {} +
-depmod --basedir "$KERNEL/usr" "$(ls usr/lib/modules)"
+release=$(ls usr/lib/modules)
+[ -d boot ] || { mkdir boot && mv "usr/lib/modules/$release/vmlinuz" "boot/vmlinuz-$release"; }
+depmod --basedir "$KERNEL/usr" "$release"
