@@ -14,6 +14,7 @@
 //! | `agent` | a real agent on the node |
 //! | `capture` | packets seen on a wire |
 //! | `frames` | packets made byte by byte |
+//! | `kernel` | what the running kernel offers |
 //! | `counter` | what the kernel has counted |
 //! | `eventually` | waiting for a condition |
 
@@ -24,6 +25,7 @@ pub mod counter;
 mod eventually;
 pub mod frames;
 mod hoard;
+pub mod kernel;
 mod lab;
 mod network;
 mod place;

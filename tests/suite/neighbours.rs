@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use aya::programs::{SchedClassifier, TcAttachType};
 use cotter_agent::datapath::{AttachMode, Datapath, KernelLog, Settings, Tables, TcHook};
 use cotter_agent::interfaces;
+use lab::kernel::has_tcx;
 use lab::{ALICE, ELSEWHERE, Identity, Lab, NODE_V4, Place, counter, eventually, within};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -142,7 +143,8 @@ fn beside_xdp_filter_ours_goes_to_tc_and_both_do_their_work() -> Result<()> {
     let lab = Lab::start()?;
     lab.node().run("xdp-filter", &["load", "--mode", "native", ALICE.device])?;
     let scene = node_with(lab, &[])?;
-    assert_method(&scene, ALICE.device, "tcx")?;
+    let tc = if has_tcx()? { "tcx" } else { "clsact" };
+    assert_method(&scene, ALICE.device, tc)?;
     assert_method(&scene, ELSEWHERE.device, "xdp")?;
     let alice = scene.alice()?;
     let (before, after) = judged(&scene, &alice, || passed_by_xdp_filter(scene.lab.node()))?;
@@ -151,7 +153,7 @@ fn beside_xdp_filter_ours_goes_to_tc_and_both_do_their_work() -> Result<()> {
 
     scene.lab.node().run("xdp-filter", &["unload", ALICE.device])?;
     judged(&scene, &alice, || Ok(0))?;
-    assert_method(&scene, ALICE.device, "tcx")
+    assert_method(&scene, ALICE.device, tc)
 }
 
 /// The packets that xdp-filter says it let pass.

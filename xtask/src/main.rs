@@ -14,6 +14,8 @@ mod package;
 mod setup;
 /// Every test there is, summed up in one line.
 mod test;
+/// The suite in virtual machines, on the kernels that nodes run.
+mod vm;
 
 /// Debian's packages.
 mod apt;
@@ -48,6 +50,8 @@ enum Task {
     Demo(demo::Options),
     /// Measure what Cotter costs, beside its goals (needs root)
     Bench(bench::Options),
+    /// Run the suite in virtual machines, on the kernels that nodes run (needs root)
+    Vm(vm::Options),
     /// Change the rules in many small ways, and see that the tests notice
     Mutants(mutants::Options),
     /// Build the Debian package
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Vm(options) => vm::run(&options),
         Task::Mutants(options) => mutants::run(&options),
         Task::Package => package::run().map(|_package| ExitCode::SUCCESS),
         Task::Lint => lint::run(),

@@ -23,6 +23,8 @@ pub(crate) enum Needs {
     Running,
     /// The same, and the bench.
     Measuring,
+    /// Virtual machines.
+    Vm,
     /// Format, lints, licences.
     Linting,
     /// Mutants.
@@ -71,6 +73,15 @@ const LAB: [Need; 14] = [
 const LINT: [Need; 2] = [("git", "git"), ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates")];
 /// To find out what the binaries need, and to look the package over.
 const PACKAGE: [Need; 2] = [("dpkg-shlibdeps", "dpkg-dev"), ("lintian", "lintian")];
+/// For virtual machines.
+const VM: [Need; 6] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("mke2fs", "e2fsprogs"),
+    ("depmod", "kmod"),
+    ("xz", "xz-utils"),
+    ("setpriv", "util-linux"),
+];
 /// To compare with.
 const BENCH: [Need; 1] = [("xdp-filter", "xdp-tools")];
 const SSHD: &str = "openssh-server";
@@ -106,6 +117,11 @@ pub(crate) fn run(needs: Needs) -> Result<()> {
     Ok(())
 }
 
+/// Debian's packages for the lab and the suite.
+pub(crate) fn lab_packages() -> impl Iterator<Item = &'static str> {
+    LAB.into_iter().map(|(_, package)| package)
+}
+
 fn packages(needs: Needs) -> Result<()> {
     let mut wanted: Vec<&str> = Vec::new();
     let mut look = |list: &[Need]| {
@@ -118,6 +134,9 @@ fn packages(needs: Needs) -> Result<()> {
     look(&BUILD);
     if needs.include(Needs::Running) {
         look(&LAB);
+    }
+    if needs.include(Needs::Vm) {
+        look(&VM);
     }
     if needs.include(Needs::Measuring) {
         look(&BENCH);

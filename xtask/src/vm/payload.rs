@@ -1,0 +1,66 @@
+//! What a guest is given to run: the suite, the programs, the packaging, and the script that runs them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::cache;
+use crate::{cargo, step};
+
+/// What of all that is built the guest gets.
+const PROGRAMS: [&str; 3] = ["suite", "cotter-agent", "cotter-hook"];
+
+/// A tar archive for the guest.
+pub(crate) struct Payload {
+    /// Where it lies.
+    pub(crate) archive: PathBuf,
+}
+
+impl Payload {
+    /// Builds all that is in it. With a `filter` the guest runs only tests whose names contain a part of it.
+    pub(crate) fn build(filter: &[String]) -> Result<Self> {
+        let directory = cache::directory().join("payload");
+        if directory.exists() {
+            fs::remove_dir_all(&directory).with_context(|| directory.display().to_string())?;
+        }
+        fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+        // Optimised, as they are packaged: where software runs the guest, the others cost the suite minutes.
+        let programs =
+            ["build", "--release", "--package", "cotter-agent", "--package", "cotter-hook", "--bins"];
+        let tests = ["test", "--no-run", "--package", "cotter-tests", "--test", "suite"];
+        for (name, program) in [built(&programs)?, built(&tests)?].concat() {
+            // Of the crate of the tests cargo builds more than what is asked for.
+            if !PROGRAMS.contains(&name.as_str()) {
+                continue;
+            }
+            fs::copy(&program, directory.join(name)).with_context(|| program.display().to_string())?;
+        }
+        fs::write(directory.join("filter"), filter.join(" "))?;
+        let archive = cache::directory().join("payload.tar");
+        let mut tar = Command::new("tar");
+        tar.arg("--create").arg("--file").arg(&archive).args(["--owner=0", "--group=0"]);
+        tar.arg("-C").arg(&directory).arg(".");
+        tar.arg("-C").arg(cargo::root()).args(["packaging", "tests/vm/guest"]);
+        step::run("tar: what the guests run", &mut tar)?;
+        Ok(Self { archive })
+    }
+}
+
+/// Builds what the arguments say; the names and places of the executable files that come of it.
+fn built(arguments: &[&str]) -> Result<Vec<(String, PathBuf)>> {
+    let mut build = cargo::command();
+    build.args(arguments).args(["--message-format", "json-render-diagnostics"]);
+    let printed = step::run(&format!("cargo {}", arguments.join(" ")), &mut build)?;
+    Ok(printed.lines().filter_map(executable).collect())
+}
+
+/// The executable file that a line of cargo's messages is about.
+fn executable(line: &str) -> Option<(String, PathBuf)> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let file = Path::new(message.get("executable")?.as_str()?).to_owned();
+    let name = message.get("target")?.get("name")?.as_str()?.to_owned();
+    Some((name, file))
+}
