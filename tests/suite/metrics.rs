@@ -13,6 +13,7 @@ use agent_ebpf::{SessionId, SessionState};
 use anyhow::{Context, Result, ensure};
 use cotter_agent::datapath::Tables;
 use lab::{ALICE, ELSEWHERE, Place, eventually, within};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::scene::{Scene, text};
@@ -32,8 +33,13 @@ fn ask(mut stream: impl Read + Write, request: &str) -> Result<(String, String)>
     Ok((head.to_owned(), body.to_owned()))
 }
 
+fn connect(scene: &Scene) -> Result<UnixStream> {
+    eventually("metrics are served", || Ok(scene.lab.node().enter(|| UnixStream::connect(SOCKET))?.ok()))
+}
+
+/// The metrics as they are, or were a second ago.
 fn scrape(scene: &Scene) -> Result<String> {
-    let stream = scene.lab.node().enter(|| UnixStream::connect(SOCKET))??;
+    let stream = connect(scene)?;
     let (head, body) = ask(stream, "GET /metrics HTTP/1.1")?;
     ensure!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
     ensure!(head.contains("content-type: application/openmetrics-text"), "{head}");
@@ -60,12 +66,14 @@ fn metrics_tell_what_happened_on_the_node() -> Result<()> {
     assert!(!scene.at_elsewhere(&alice).run("true")?.status.success());
     scene.agent.told(&["lock", "--login", "alice"])?;
     within(Duration::from_secs(5), "her client notices", || session.ended())?;
-    let metrics = scrape(&scene)?;
+    let metrics = eventually("the cut is counted", || {
+        let metrics = scrape(&scene)?;
+        Ok((sample(&metrics, "cotter_events_total{event=\"session_cut\"}")? == 1.0).then_some(metrics))
+    })?;
     let logins = |labels: &str| sample(&metrics, &format!("cotter_logins_total{{{labels}}}"));
     assert_eq!(logins("outcome=\"allowed\",reason=\"allowed\",step=\"session\"")?, 1.0);
     assert!(logins("outcome=\"denied\",reason=\"pin_mismatch\",step=\"principals\"")? >= 1.0);
     assert_eq!(sample(&metrics, "cotter_login_decision_seconds_count{step=\"session\"}")?, 1.0);
-    assert_eq!(sample(&metrics, "cotter_events_total{event=\"session_cut\"}")?, 1.0);
     assert_eq!(sample(&metrics, "cotter_locks")?, 1.0);
     assert!(sample(&metrics, "cotter_packets_total{action=\"pass\",reason=\"pinned\"}")? > 3.0);
 
@@ -100,14 +108,20 @@ fn drops_are_counted_on_the_interface_they_came_in_by() -> Result<()> {
 #[test]
 fn metrics_are_read_by_those_who_may_and_by_get_alone() -> Result<()> {
     let scene = Scene::enforcing()?;
-    let node = scene.lab.node();
-    let mode = node.enter(|| std::fs::metadata(SOCKET).map(|file| file.mode() & 0o777))??;
+    drop(connect(&scene)?);
+    let mode = scene.lab.node().enter(|| std::fs::metadata(SOCKET).map(|file| file.mode() & 0o777))??;
     assert_eq!(mode, 0o660);
-    let connect = || node.enter(|| UnixStream::connect(SOCKET));
-    assert!(ask(connect()??, "GET / HTTP/1.1")?.0.starts_with("HTTP/1.1 404"));
-    assert!(ask(connect()??, "POST /metrics HTTP/1.1")?.0.starts_with("HTTP/1.1 405"));
+    assert!(ask(connect(&scene)?, "GET / HTTP/1.1")?.0.starts_with("HTTP/1.1 404"));
+    assert!(ask(connect(&scene)?, "POST /metrics HTTP/1.1")?.0.starts_with("HTTP/1.1 405"));
+    // Whoever goes away without hearing the answer leaves no work behind.
+    for _ in 0..500 {
+        connect(&scene)?.write_all(b"GET /metrics HTTP/1.1\r\nHost: node\r\n\r\n")?;
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", scene.agent.pid()?.as_raw_pid()))?;
+    let threads = status.lines().find_map(|line| line.strip_prefix("Threads:")).context("no Threads")?;
+    assert!(threads.trim().parse::<u32>()? < 20, "{threads} threads");
     // Callers that never ask are sent away, and others are served then.
-    let silent: Vec<UnixStream> = (0..8).map(|_| connect()?.map_err(Into::into)).collect::<Result<_>>()?;
+    let silent: Vec<UnixStream> = (0..8).map(|_| connect(&scene)).collect::<Result<_>>()?;
     scrape(&scene)?;
     drop(silent);
     Ok(())
@@ -116,9 +130,11 @@ fn metrics_are_read_by_those_who_may_and_by_get_alone() -> Result<()> {
 #[test]
 fn metrics_are_served_on_a_port_where_that_is_asked_for_and_nowhere_where_not() -> Result<()> {
     let tcp = Scene::new("enforce", |agent| agent.line("metrics = \"127.0.0.1:9732\""), |sshd| sshd)?;
-    let stream = tcp.lab.node().enter(|| TcpStream::connect("127.0.0.1:9732"))??;
+    let node = tcp.lab.node();
+    let stream =
+        eventually("metrics are served", || Ok(node.enter(|| TcpStream::connect("127.0.0.1:9732"))?.ok()))?;
     assert!(ask(stream, "GET /metrics HTTP/1.1")?.1.ends_with("# EOF\n"));
-    assert!(tcp.lab.node().enter(|| UnixStream::connect(SOCKET))?.is_err());
+    assert!(node.enter(|| UnixStream::connect(SOCKET))?.is_err());
     let off = Scene::new("enforce", |agent| agent.line("metrics = \"off\""), |sshd| sshd)?;
     assert!(off.lab.node().enter(|| UnixStream::connect(SOCKET))?.is_err());
     Ok(())
@@ -151,7 +167,7 @@ fn prometheus_reads_the_metrics_and_takes_the_alert_rules() -> Result<()> {
     let up = samples.iter().find(|sample| sample["metric"]["__name__"] == "up").context("no `up`")?;
     assert_eq!(up["value"][1], "1");
     let rules = asked("rules")?;
-    assert_eq!(rules["data"]["groups"][0]["rules"].as_array().map(Vec::len), Some(9), "{rules}");
+    assert_eq!(rules["data"]["groups"][0]["rules"].as_array().map(Vec::len), Some(10), "{rules}");
     Ok(())
 }
 
@@ -172,8 +188,17 @@ fn promtool_finds_the_alert_rules_to_do_what_they_should() -> Result<()> {
 #[test]
 fn the_dashboard_and_the_alert_rules_go_by_metrics_that_there_are() -> Result<()> {
     let scene = Scene::enforcing()?;
+    // One interface that is not there, so that there is something to complain of.
+    let config = scene.lab.node().read("/etc/cotter/agent.toml")?;
+    scene.lab.node().write("/etc/cotter/agent.toml", &config.replace(ELSEWHERE.device, "missing"))?;
+    scene.agent.signal(Signal::HUP)?;
+    eventually("the missing interface is complained of", || {
+        Ok(scrape(&scene)?.contains("interface_not_covered{interface=\"missing\"").then_some(()))
+    })?;
     scene.at_alice(&scene.alice()?).succeed("true")?;
-    let metrics = scrape(&scene)?;
+    let metrics = eventually("the login is counted", || {
+        Ok(Some(scrape(&scene)?).filter(|metrics| metrics.contains("cotter_login_decision_seconds_bucket")))
+    })?;
     let known: BTreeSet<&str> = metrics
         .lines()
         .filter(|line| !line.starts_with('#'))

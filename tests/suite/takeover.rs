@@ -288,6 +288,27 @@ fn a_device_without_ethernet_is_judged_by_tc() {
 }
 
 #[test]
+fn a_device_that_was_renamed_keeps_no_filter_of_ours_and_loses_none_of_others() {
+    in_a_private_namespace(|| {
+        let device = device();
+        let (mut ours, _) = open(PINS);
+        ours.attach(&device, AttachMode::Tc, TcHook::Clsact).unwrap();
+        // Somebody else's filter, in the same place on another device.
+        run("ip link add other type veth peer name end");
+        let other = interfaces::list().unwrap().into_iter().find(|one| one.name == "other").unwrap();
+        let (mut theirs, _) = open("/sys/fs/bpf/theirs");
+        theirs.attach(&other, AttachMode::Tc, TcHook::Clsact).unwrap();
+        for step in ["n0 down", "n0 name spare", "other name n0", "spare name other"] {
+            run(&format!("ip link set {step}"));
+        }
+        ours.detach(device.index).unwrap();
+        assert_eq!(theirs.verify().unwrap(), [], "theirs is still there");
+        let left = Command::new("tc").args(["filter", "show", "dev", "other", "ingress"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&left.stdout), "", "ours is gone");
+    });
+}
+
+#[test]
 fn a_pin_directory_that_others_could_change_is_not_used() {
     in_a_private_namespace(|| {
         fs::create_dir(PINS).unwrap();

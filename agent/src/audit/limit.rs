@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 const REPORTED: u64 = 5;
 /// The window.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
+/// Most sources that a summary names one by one.
+const SUMMED_UP: usize = 500;
 /// Most sources that are told apart; beyond, they share one budget.
 const MAX_SOURCES: usize = 4096;
 
@@ -48,6 +50,15 @@ impl SourceLimit {
     }
 }
 
+/// The sources with most, and all the others together as one of unknown address.
+pub(super) fn largest(mut counts: Vec<(Option<IpAddr>, u64)>) -> Vec<(Option<IpAddr>, u64)> {
+    counts.sort_unstable_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let rest: u64 = counts.iter().skip(SUMMED_UP).map(|(_, count)| count).sum();
+    counts.truncate(SUMMED_UP);
+    counts.extend((rest > 0).then_some((None, rest)));
+    counts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +76,15 @@ mod tests {
         assert!(limit.summaries(start).is_empty());
         assert_eq!(limit.summaries(start + WINDOW), [(address(1), 7)]);
         assert!(limit.admit(address(1), start + WINDOW));
+    }
+
+    #[test]
+    fn the_largest_are_named_and_no_count_is_lost() {
+        let counts: Vec<_> = (0..1000).map(|last| (address(last), u64::from(last) + 1)).collect();
+        let summed_up = largest(counts);
+        assert_eq!((summed_up.len(), summed_up[0]), (SUMMED_UP + 1, (address(999), 1000)));
+        assert_eq!(summed_up.last(), Some(&(None, 500 * 501 / 2)));
+        assert_eq!(largest(vec![(address(1), 7)]), [(address(1), 7)]);
     }
 
     #[test]

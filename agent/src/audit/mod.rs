@@ -11,7 +11,7 @@ pub use event::{CutCause, Event, Step, Subject, What};
 use crate::metrics::{Outcome, Tally};
 use file::EventFile;
 use journal::Journal;
-use limit::SourceLimit;
+use limit::{SourceLimit, largest};
 use pinning::{LoginReason, Mode};
 use queue::Queue;
 use std::collections::VecDeque;
@@ -132,7 +132,7 @@ impl Audit {
     fn summarise_at(&self, now: Instant) {
         let (denials, drops) = {
             let mut state = self.state();
-            (state.denials.summaries(now), state.drops.summaries(now))
+            (largest(state.denials.summaries(now)), largest(state.drops.summaries(now)))
         };
         for (source, count) in denials {
             self.write(What::DenialsSuppressed { count }, of_source(source));

@@ -1,14 +1,15 @@
 //! Keeps the programs attached where the configuration wants them, and the node's own addresses known.
 
-use super::call::{AttachmentStatus, NotCovered};
+use super::call::{AttachmentStatus, Cause, NotCovered};
+use super::coverage::{Coverage, perhaps_not_covered, wanted};
 use super::{Daemon, lock};
 use crate::audit::{Subject, What};
-use crate::config::Interfaces;
 use crate::datapath::{Attachment, Change, Datapath, Method};
 use crate::interfaces::{self, Interface, Watch};
 use agent_ebpf::Address;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Follows changes of links and addresses until the daemon ends.
@@ -44,16 +45,25 @@ impl Daemon {
         detach_unwanted(&mut datapath, &wanted);
         for interface in wanted {
             if let Err(why) = self.attach_one(&mut datapath, interface) {
-                not_covered.push(NotCovered { interface: interface.name.clone(), why });
+                not_covered.push(NotCovered { interface: interface.name.clone(), cause: Cause::Failed, why });
             }
         }
         self.stay_first(&mut datapath);
         not_covered.extend(datapath.attachments().filter_map(perhaps_not_covered));
-        let counted = datapath.attachments().map(|attachment| attachment.index).collect();
-        if let Err(error) = self.tables.set_counted_interfaces(&counted) {
-            tracing::warn!("drops are not counted by interface: {error}");
+        let attachments: Vec<_> = datapath.attachments().cloned().collect();
+        self.count_drops_on(attachments.iter().map(|attachment| attachment.index).collect());
+        *lock(&self.coverage) = Coverage { attachments, not_covered };
+    }
+
+    /// Has the kernel count drops on these devices; that it has no room for all is said once.
+    fn count_drops_on(&self, devices: BTreeSet<u32>) {
+        let counted = self.tables.set_counted_interfaces(&devices);
+        let before = self.drops_counted.swap(counted.is_ok(), Ordering::Relaxed);
+        if let Err(error) = counted
+            && before
+        {
+            tracing::warn!("drops are not counted on every interface: {error}");
         }
-        *lock(&self.not_covered) = not_covered;
     }
 
     /// Sees to it that programs of others do not decide before ours does.
@@ -99,29 +109,18 @@ impl Daemon {
 
     /// Reports a failure once, not at every look.
     fn not_attached(&self, interface: &Interface, error: String) -> String {
-        let known =
-            lock(&self.not_covered).iter().any(|it| it.interface == interface.name && it.why == error);
-        if !known {
+        if !lock(&self.coverage).knows(&interface.name, &error) {
             let what = What::AttachmentLost { interface: interface.name.clone(), error: error.clone() };
             self.audit.write(what, Subject::default());
         }
         error
     }
 
-    /// Where programs are attached and where not.
+    /// What `status` lists of all this. The kernel's part may be busy meanwhile.
     pub(super) fn coverage(&self) -> (Vec<AttachmentStatus>, Vec<NotCovered>) {
-        let attached = lock(&self.datapath)
-            .attachments()
-            .map(|it| AttachmentStatus { interface: it.interface.clone(), method: it.method.to_string() })
-            .collect();
-        (attached, lock(&self.not_covered).clone())
+        let coverage = lock(&self.coverage);
+        (coverage.listed(), coverage.not_covered.clone())
     }
-}
-
-fn perhaps_not_covered(attachment: &Attachment) -> Option<NotCovered> {
-    let others = attachment.behind.join(", ");
-    let why = format!("programs of others come before ours and may decide alone: {others}");
-    (!others.is_empty()).then(|| NotCovered { interface: attachment.interface.clone(), why })
 }
 
 fn method_on(datapath: &Datapath, interface: &Interface) -> Option<Method> {
@@ -144,29 +143,4 @@ fn detach_unwanted(datapath: &mut Datapath, wanted: &[&Interface]) {
 
 fn addresses(all: &[Interface]) -> BTreeSet<Address> {
     interfaces::addresses(all).into_iter().map(Address::from).collect()
-}
-
-/// The interfaces that the configuration wants covered, and those that it does not.
-fn wanted<'a>(configured: &Interfaces, all: &'a [Interface]) -> (Vec<&'a Interface>, Vec<NotCovered>) {
-    let mut wanted = Vec::new();
-    let mut not_covered = Vec::new();
-    for interface in all {
-        let why = match configured {
-            Interfaces::Auto => interfaces::left_out(interface, all).map(|why| why.to_string()),
-            Interfaces::Named(names) => {
-                (!names.contains(&interface.name)).then(|| "not in the configuration's list".to_owned())
-            }
-        };
-        match why {
-            None => wanted.push(interface),
-            Some(why) => not_covered.push(NotCovered { interface: interface.name.clone(), why }),
-        }
-    }
-    if let Interfaces::Named(names) = configured {
-        let missing = names.iter().filter(|name| !all.iter().any(|interface| interface.name == **name));
-        not_covered.extend(
-            missing.map(|name| NotCovered { interface: name.clone(), why: "no such interface".to_owned() }),
-        );
-    }
-    (wanted, not_covered)
 }

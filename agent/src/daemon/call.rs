@@ -176,8 +176,38 @@ pub struct AttachmentStatus {
 pub struct NotCovered {
     /// The interface's name.
     pub interface: String,
-    /// Why.
+    /// What kind of reason there is.
+    pub cause: Cause,
+    /// Why, in words.
     pub why: String,
+}
+
+/// Why an interface is not covered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// `interfaces = "auto"` leaves it out.
+    LeftOut,
+    /// The configuration names others.
+    NotListed,
+    /// The configuration names it, and it is not there.
+    Missing,
+    /// The programs could not be attached.
+    Failed,
+    /// Programs of others come before ours.
+    Behind,
+}
+
+impl Cause {
+    /// The word that metrics use; none where it is as the configuration wants it.
+    pub(crate) const fn fault(self) -> Option<&'static str> {
+        match self {
+            Self::LeftOut | Self::NotListed => None,
+            Self::Missing => Some("missing"),
+            Self::Failed => Some("failed"),
+            Self::Behind => Some("behind"),
+        }
+    }
 }
 
 /// Packets of one reason.

@@ -21,9 +21,10 @@ impl Daemon {
     pub(super) fn metrics(&self) -> Result<String, String> {
         let mut registry = Registry::with_prefix("cotter");
         self.audit.tally().register(&mut registry);
-        self.packet_metrics(&mut registry).map_err(|error| format!("the maps cannot be read: {error}"))?;
-        self.interface_metrics(&mut registry).map_err(|error| format!("the maps cannot be read: {error}"))?;
-        self.session_metrics(&mut registry);
+        self.packet_metrics(&mut registry)
+            .and_then(|()| self.interface_metrics(&mut registry))
+            .and_then(|()| self.session_metrics(&mut registry))
+            .map_err(|error| format!("the maps cannot be read: {error}"))?;
         self.agent_metrics(&mut registry);
         let mut text = String::new();
         encode(&mut text, &registry).map_err(|error| error.to_string())?;
@@ -48,28 +49,44 @@ impl Daemon {
     fn interface_metrics(&self, registry: &mut Registry) -> Result<(), crate::datapath::Error> {
         let (drops, covered, uncovered) = (Family::default(), Family::default(), Family::default());
         let by_index = self.tables.interface_drops()?;
-        for attachment in lock(&self.datapath).attachments() {
+        let coverage = lock(&self.coverage);
+        for attachment in &coverage.attachments {
             let method = attachment.method.name();
             let labels = [label("interface", &attachment.interface), label("method", method)];
-            count(&drops, labels.clone(), by_index.get(&attachment.index).copied().unwrap_or(0));
+            if let Some(dropped) = by_index.get(&attachment.index) {
+                count(&drops, labels.clone(), *dropped);
+            }
             gauge(&covered, labels, 1);
         }
-        for interface in self.coverage().1 {
-            gauge(&uncovered, [label("interface", &interface.interface), label("why", &interface.why)], 1);
+        // Interfaces that nobody wants covered may be as many as there are containers, and are no more than a number.
+        let mut left_out = 0;
+        for interface in &coverage.not_covered {
+            match interface.cause.fault() {
+                Some(cause) => {
+                    gauge(&uncovered, [label("interface", &interface.interface), label("cause", cause)], 1);
+                }
+                None => left_out += 1,
+            }
         }
+        drop(coverage);
         registry.register("interface_drops", "Packets dropped by interface and way of attaching", drops);
         registry.register("interface_covered", "Interfaces whose packets are judged", covered);
-        registry.register("interface_not_covered", "Interfaces whose packets are not judged", uncovered);
+        registry.register(
+            "interface_not_covered",
+            "Interfaces whose packets should be judged and may not be",
+            uncovered,
+        );
+        single(registry, "interfaces_left_out", "Interfaces that the configuration leaves out", left_out);
         Ok(())
     }
 
-    fn session_metrics(&self, registry: &mut Registry) {
+    fn session_metrics(&self, registry: &mut Registry) -> Result<(), crate::datapath::Error> {
         let max = self.config().max_sessions;
         let (entries, room) = (Family::default(), Family::default());
         let tables = [
             ("SESSIONS", self.sessions.len()),
             ("FLOWS", self.sessions.connections().len()),
-            ("PENALTIES", self.penalties.list().len()),
+            ("PENALTIES", self.tables.penalty_count()?),
             ("NEVER_DROP", self.config().never_drop.len()),
         ];
         for (table, used) in tables {
@@ -85,6 +102,7 @@ impl Daemon {
             lock(&self.strangers).unmanaged().len() as u64,
         );
         single(registry, "locks", "Locks in force", self.locks().list().len() as u64);
+        Ok(())
     }
 
     fn agent_metrics(&self, registry: &mut Registry) {

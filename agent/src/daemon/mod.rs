@@ -3,6 +3,7 @@
 mod admin;
 mod attach;
 pub mod call;
+mod coverage;
 mod locks;
 mod metrics;
 mod mode;
@@ -24,7 +25,7 @@ use crate::config::Config;
 use crate::datapath::{Datapath, Tables};
 use crate::login::{Denials, Queries};
 use crate::session::{SessionId, Sessions, lock_matches};
-use call::NotCovered;
+use coverage::Coverage;
 use locks::Locks;
 use mode::NodeMode;
 use penalties::Penalties;
@@ -33,6 +34,7 @@ use state::StateFile;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 use strangers::Strangers;
@@ -52,7 +54,9 @@ pub(crate) struct Daemon {
     state_file: Mutex<StateFile>,
     tables: Arc<Tables>,
     datapath: Mutex<Datapath>,
-    not_covered: Mutex<Vec<NotCovered>>,
+    /// Drops are counted on every interface that has programs.
+    drops_counted: AtomicBool,
+    coverage: Mutex<Coverage>,
     denials: Mutex<Denials>,
     pub(crate) penalties: Penalties,
     queries: Mutex<Queries>,

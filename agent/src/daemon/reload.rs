@@ -163,6 +163,7 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
         ("bpf_pin_dir", old.bpf_pin_dir != new.bpf_pin_dir),
         ("max_sessions", old.max_sessions != new.max_sessions),
         ("kernel_log", old.kernel_log != new.kernel_log),
+        ("metrics", old.metrics != new.metrics),
         ("read_group", old.read_group != new.read_group),
     ];
     differs.into_iter().find(|(_, differs)| *differs).map(|(name, _)| name)

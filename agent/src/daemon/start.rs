@@ -18,8 +18,9 @@ use crate::metrics::{self, Listener};
 use crate::session::Sessions;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -49,14 +50,11 @@ pub async fn run(config_path: &Path) -> Result<(), StartError> {
     let daemon = Arc::new(prepare(config, config_path)?);
     let sockets = Sockets::bind(&daemon.config().runtime_dir, &daemon.config().read_group)?;
     let mut tasks = spawn(&daemon, sockets)?;
-    if let Some(listener) = metrics_listener(&daemon.config()).await {
-        let daemon = Arc::clone(&daemon);
-        tasks.spawn(metrics::serve(listener, move || daemon.metrics()));
-    }
+    tasks.spawn(serve_metrics(Arc::clone(&daemon)));
     daemon.started();
     wait_for_the_end(&daemon).await?;
-    daemon.audit.summarise_all();
     daemon.audit.write(What::AgentStopped, Subject::default());
+    daemon.audit.summarise_all();
     notify(&[sd_notify::NotifyState::Stopping]);
     tasks.shutdown().await;
     Ok(())
@@ -89,7 +87,8 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         penalties: Penalties::new(Arc::clone(&tables)),
         tables,
         datapath: Mutex::new(datapath),
-        not_covered: Mutex::default(),
+        drops_counted: AtomicBool::new(true),
+        coverage: Mutex::default(),
         denials: Mutex::new(Denials::default()),
         queries: Mutex::new(Queries::default()),
         strangers: Mutex::new(Strangers::default()),
@@ -137,16 +136,36 @@ fn takeovers(runtime_dir: &Path, takeover: &Takeover) -> u64 {
     count
 }
 
-/// Metrics that cannot be served must not keep the agent from starting.
-async fn metrics_listener(config: &Config) -> Option<Listener> {
-    let listener = match config.metrics {
-        MetricsAt::Off => return None,
-        MetricsAt::Unix => {
-            for_readers(&config.runtime_dir.join("metrics.sock"), &config.read_group).map(Listener::Unix)
+/// Metrics that cannot be served must not keep the agent from starting; an address may come, and a port become free.
+async fn serve_metrics(daemon: Arc<Daemon>) {
+    let mut said = String::new();
+    let listener = loop {
+        match metrics_listener(&daemon.config()).await {
+            Ok(Some(listener)) => break listener,
+            Ok(None) => return,
+            Err(error) if error.to_string() != said => {
+                said = error.to_string();
+                tracing::error!("metrics are not served until this is mended: {said}");
+            }
+            Err(_said) => {}
         }
-        MetricsAt::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
+        tokio::time::sleep(Duration::from_secs(5)).await;
     };
-    listener.inspect_err(|error| tracing::error!("metrics are not served: {error}")).ok()
+    metrics::serve(listener, move || daemon.metrics()).await;
+}
+
+async fn metrics_listener(config: &Config) -> io::Result<Option<Listener>> {
+    match config.metrics {
+        MetricsAt::Off => Ok(None),
+        MetricsAt::Unix => {
+            let socket = config.runtime_dir.join("metrics.sock");
+            for_readers(&socket, &config.read_group).map(Listener::Unix).map(Some)
+        }
+        MetricsAt::Tcp(address) => match TcpListener::bind(address).await {
+            Ok(listener) => Ok(Some(Listener::Tcp(listener))),
+            Err(error) => Err(io::Error::new(error.kind(), format!("{address}: {error}"))),
+        },
+    }
 }
 
 /// A state file that cannot be read must not keep the agent, and with it every login, from coming back.

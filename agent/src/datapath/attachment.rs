@@ -75,7 +75,10 @@ impl Datapath {
 
     /// Detaches from a device; fine if nothing is attached there.
     pub fn detach(&mut self, index: u32) -> Result<(), Error> {
-        self.attached.remove(&index).map_or(Ok(()), Attached::end)
+        // What cannot be ended is kept in mind, and tried again at the next look.
+        self.attached.get(&index).map_or(Ok(()), Attached::end)?;
+        self.attached.remove(&index);
+        Ok(())
     }
 
     /// Looks at every attachment and forgets those that are gone, because the device is or because somebody removed
@@ -227,15 +230,12 @@ impl Attached {
         }
     }
 
-    /// Detaches.
-    fn end(self) -> Result<(), Error> {
-        match self.hold {
-            Hold::Link { pin, link } => {
-                pins::remove(&pin)?;
-                drop(link);
-                Ok(())
-            }
-            Hold::Filter(filter) => clsact::detach(&filter, &self.attachment.interface),
+    /// Detaches, once this is dropped too.
+    fn end(&self) -> Result<(), Error> {
+        match &self.hold {
+            // It ends when the last descriptor is closed, too.
+            Hold::Link { pin, .. } => pins::remove(pin),
+            Hold::Filter(filter) => clsact::detach(filter, self.attachment.index),
         }
     }
 }

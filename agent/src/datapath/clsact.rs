@@ -8,7 +8,7 @@ use aya::programs::{SchedClassifier, TcAttachType};
 use super::Error;
 use super::object::Program;
 use crate::interfaces::Interface;
-use crate::interfaces::netlink::{GET_FILTER, attribute, dump, number, text};
+use crate::interfaces::netlink::{DELETE_FILTER, GET_FILTER, attribute, change, dump, number, text};
 
 /// A filter of ours, or of an earlier agent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,14 +62,21 @@ const ALL_PROTOCOLS: u16 = 3;
 /// The filters on the way in of the device with this index, in the order in which they are asked. Those that only
 /// another filter leads to (chains other than the first) are left out.
 pub(super) fn entries(interface: u32) -> Result<Vec<Entry>, Error> {
+    let answers = dump(GET_FILTER, &ingress(interface, 0, 0)).map_err(Error::Interfaces)?;
+    Ok(answers.iter().filter_map(|message| entry(message)).collect())
+}
+
+/// A `tcmsg` about the way in of a device.
+fn ingress(interface: u32, handle: u32, info: u32) -> [u8; 20] {
     /// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)`.
     const INGRESS: u32 = 0xffff_fff2;
 
-    let mut request = [0; 20];
-    request[4..8].copy_from_slice(&interface.to_ne_bytes());
-    request[12..16].copy_from_slice(&INGRESS.to_ne_bytes());
-    let answers = dump(GET_FILTER, &request).map_err(Error::Interfaces)?;
-    Ok(answers.iter().filter_map(|message| entry(message)).collect())
+    let mut message = [0; 20];
+    let words = [interface, handle, INGRESS, info];
+    for (place, word) in message[4..].chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&word.to_ne_bytes());
+    }
+    message
 }
 
 /// Reads a `tcmsg` and its attributes.
@@ -144,10 +151,15 @@ pub(super) fn replace(
     keep(tc, program, link)
 }
 
-/// Deletes our filter. The qdisc stays: others may have come to use it.
-pub(super) fn detach(filter: &Filter, interface: &str) -> Result<(), Error> {
-    // Dropping such a link deletes its filter.
-    link(filter, interface).map(drop)
+/// Deletes our filter from the device with this index; that it is gone is fine. The qdisc stays: others may have come to
+/// use it.
+pub(super) fn detach(filter: &Filter, interface: u32) -> Result<(), Error> {
+    // The kernel goes by the place alone, and another's filter may have taken it.
+    if !entries(interface)?.iter().any(|entry| entry.filter() == Some(*filter)) {
+        return Ok(());
+    }
+    let info = u32::from(filter.priority) << 16 | u32::from(ALL_PROTOCOLS.to_be());
+    change(DELETE_FILTER, &ingress(interface, filter.handle, info)).map_err(Error::Interfaces)
 }
 
 fn link(filter: &Filter, interface: &str) -> Result<SchedClassifierLink, Error> {

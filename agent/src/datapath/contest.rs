@@ -138,7 +138,7 @@ impl Datapath {
         match std::mem::replace(&mut attached.hold, hold) {
             // Its pin is the new link's by now, so this was the last that held it.
             Hold::Link { .. } => {}
-            Hold::Filter(filter) => clsact::detach(&filter, &interface.name)?,
+            Hold::Filter(filter) => clsact::detach(&filter, interface.index)?,
         }
         if let Some(place) = attached.place()? {
             attached.attachment.behind = Line::of(interface)?.before(place).unwrap_or_default();

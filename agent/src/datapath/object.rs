@@ -72,7 +72,7 @@ pub(super) const MAPS: [Shape; 14] = [
     Shape::of::<SessionId, Session>("SESSIONS", MapType::Hash, Entries::PerSession(1)),
     Shape::of::<SessionId, DetailsRecord>("DETAILS", MapType::Hash, Entries::PerSession(1)),
     Shape::of::<SessionId, Drops>("DROPS", MapType::Hash, Entries::PerSession(1)),
-    Shape::of::<u32, u64>("INTERFACE_DROPS", MapType::Hash, Entries::Fixed(1024)),
+    Shape::of::<u32, u64>("INTERFACE_DROPS", MapType::Hash, Entries::Fixed(16384)),
     Shape::of::<[u32; 5], u8>("NEVER_DROP", MapType::LpmTrie, Entries::Fixed(4096)),
     Shape::of::<Address, Penalty>("PENALTIES", MapType::Hash, Entries::Fixed(16384)),
     Shape::of::<u32, u64>("COUNTERS", MapType::PerCpuArray, Entries::Fixed(2 * Reason::ROOM)),

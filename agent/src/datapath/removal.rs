@@ -23,7 +23,7 @@ pub fn remove(pin_dir: &Path) -> Result<Vec<String>, Error> {
     for interface in &interfaces {
         for filter in clsact::entries(interface.index)?.iter().filter_map(clsact::Entry::filter) {
             if programs.contains(&filter.program) {
-                clsact::detach(&filter, &interface.name)?;
+                clsact::detach(&filter, interface.index)?;
                 names.insert(interface.name.clone());
             }
         }

@@ -239,6 +239,11 @@ impl Tables {
         self.penalties.entries()
     }
 
+    /// How many penalties there are, also of those that are over.
+    pub fn penalty_count(&self) -> Result<usize, Error> {
+        Ok(self.penalties.keys()?.len())
+    }
+
     /// The packets counted by all CPUs.
     pub fn counters(&self) -> Result<Counters, Error> {
         let count = |counter: u32| -> Result<u64, Error> {

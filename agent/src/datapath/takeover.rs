@@ -242,7 +242,7 @@ impl Datapath {
         let filters = clsact::entries(interface.index)?.into_iter().filter_map(|entry| entry.filter());
         for filter in filters.filter(|filter| programs.contains(&filter.program)) {
             if self.attached.contains_key(&interface.index) {
-                clsact::detach(&filter, &interface.name)?;
+                clsact::detach(&filter, interface.index)?;
                 continue;
             }
             let program = attachment::program(interface.layer, Method::Clsact);

@@ -15,12 +15,15 @@ use super::{Interface, XdpProgram};
 pub(crate) const GET_LINK: u16 = 18;
 /// `RTM_GETADDR`; takes an `ifaddrmsg`.
 pub(crate) const GET_ADDRESS: u16 = 22;
+/// `RTM_DELTFILTER`; takes a `tcmsg`.
+pub(crate) const DELETE_FILTER: u16 = 45;
 /// `RTM_GETTFILTER`; takes a `tcmsg`.
 pub(crate) const GET_FILTER: u16 = 46;
 
 const MESSAGE_HEADER: usize = 16;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
+const REQUEST_ACK: u16 = 0x5;
 const REQUEST_DUMP: u16 = 0x301;
 const INTERRUPTED: u16 = 0x10;
 
@@ -34,7 +37,18 @@ pub(crate) fn dump(kind: u16, request: &[u8]) -> io::Result<Vec<Vec<u8>>> {
     Err(io::Error::from(Errno::INTR))
 }
 
-fn dump_once(kind: u16, request: &[u8]) -> io::Result<Option<Vec<Vec<u8>>>> {
+/// Has the kernel change something, and waits until it has.
+pub(crate) fn change(kind: u16, request: &[u8]) -> io::Result<()> {
+    let socket = ask(kind, REQUEST_ACK, request)?;
+    let (datagram, _sender) = socket.recv_from_full()?;
+    let answer = NetlinkBuffer::new_checked(&datagram[..]).map_err(io::Error::other)?;
+    match number(answer.payload()) {
+        Some(0) if answer.message_type() == ERROR => Ok(()),
+        _ => Err(error(answer.payload())),
+    }
+}
+
+fn ask(kind: u16, flags: u16, request: &[u8]) -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     let mut message = vec![0; MESSAGE_HEADER + request.len()];
@@ -43,10 +57,14 @@ fn dump_once(kind: u16, request: &[u8]) -> io::Result<Option<Vec<Vec<u8>>>> {
     let mut header = NetlinkBuffer::new(&mut message[..]);
     header.set_length(length);
     header.set_message_type(kind);
-    header.set_flags(REQUEST_DUMP);
+    header.set_flags(flags);
     header.set_sequence_number(1);
     socket.send(&message, 0)?;
+    Ok(socket)
+}
 
+fn dump_once(kind: u16, request: &[u8]) -> io::Result<Option<Vec<Vec<u8>>>> {
+    let socket = ask(kind, REQUEST_DUMP, request)?;
     let mut answers = Vec::new();
     let mut consistent = true;
     loop {

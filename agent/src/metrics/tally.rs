@@ -23,13 +23,18 @@ pub(crate) struct Tally {
 
 impl Default for Tally {
     fn default() -> Self {
-        Self {
+        let tally = Self {
             logins: Family::default(),
             durations: Family::new_with_constructor(decision_time),
             events: Family::default(),
-        }
+        };
+        tally.begin_at_zero();
+        tally
     }
 }
+
+/// The events that alert rules go by.
+const ALERTING: [&str; 4] = ["attachment_lost", "overtaken", "session_cut", "penalised"];
 
 /// From a quarter of a millisecond to two seconds, after which the hook no longer waits.
 fn decision_time() -> Histogram {
@@ -37,10 +42,22 @@ fn decision_time() -> Histogram {
 }
 
 impl Tally {
+    /// Begins what rules ask the increase of: a count that only comes to be with the first event has not increased.
+    fn begin_at_zero(&self) {
+        for event in ALERTING {
+            drop(self.events.get_or_create(&[("event", event.to_owned())]));
+        }
+        for reason in LoginReason::ALL.into_iter().filter(|reason| *reason != LoginReason::Allowed) {
+            for step in [Step::Principals, Step::Session] {
+                drop(self.logins.get_or_create(&labels(Outcome::Denied, reason, step)));
+            }
+        }
+        drop(self.logins.get_or_create(&labels(Outcome::Allowed, LoginReason::Allowed, Step::Session)));
+    }
+
     /// Counts a decision about a login.
     pub(crate) fn login(&self, outcome: Outcome, reason: LoginReason, step: Step) {
-        let labels = [("outcome", outcome.name()), ("reason", reason.as_str()), ("step", step.name())];
-        self.logins.get_or_create(&labels).inc();
+        self.logins.get_or_create(&labels(outcome, reason, step)).inc();
     }
 
     /// Counts how long the decision took that sshd was waiting for.
@@ -66,6 +83,10 @@ impl Tally {
     }
 }
 
+fn labels(outcome: Outcome, reason: LoginReason, step: Step) -> [Label; 3] {
+    [("outcome", outcome.name()), ("reason", reason.as_str()), ("step", step.name())]
+}
+
 /// What became of a login.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
@@ -84,5 +105,24 @@ impl Outcome {
             Self::Denied => "denied",
             Self::Overruled => "overruled",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{CutCause, What};
+
+    #[test]
+    fn the_events_that_rules_go_by_are_called_so() {
+        let (interface, error) = (String::new(), String::new());
+        let events = [
+            What::AttachmentLost { interface: interface.clone(), error },
+            What::Overtaken { interface, method: String::new(), by: Vec::new() },
+            What::SessionCut { session: String::new(), cause: CutCause::Lock, sockets: 1, overruled: false },
+            What::Penalised { seconds: 1 },
+        ];
+        let names = events.map(|event| serde_json::to_value(event).unwrap()["event"].clone());
+        assert_eq!(names, ALERTING.map(serde_json::Value::from));
     }
 }

@@ -39,7 +39,7 @@ static DETAILS: HashMap<SessionId, [u8; DETAILS_SIZE], SESSIONS_BOUND, ON_DEMAND
 static DROPS: HashMap<SessionId, Drops, SESSIONS_BOUND, ON_DEMAND> = HashMap::new();
 /// By the index of the device; the agent makes the entries.
 #[btf_map]
-static INTERFACE_DROPS: HashMap<u32, u64, 1024, ON_DEMAND> = HashMap::new();
+static INTERFACE_DROPS: HashMap<u32, u64, 16384, ON_DEMAND> = HashMap::new();
 #[btf_map]
 static NEVER_DROP: LpmTrie<Address, u8, 4096> = LpmTrie::new();
 #[btf_map]
