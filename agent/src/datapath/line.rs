@@ -1,15 +1,14 @@
 //! The line in which programs judge what comes in by a device: TCX programs first, then the filters at clsact. Each may
 //! let a packet pass or drop it without asking those behind it.
 
-use std::path::Path;
-use std::{fs, io};
+use std::io;
 
 use aya::programs::{ProgramError, ProgramInfo, SchedClassifier, TcAttachType};
 use rustix::io::Errno;
 
 use super::clsact::{self, Entry, Filter};
 use super::object::Program;
-use super::{Error, Method, TcHook};
+use super::{Error, Method, TcHook, tcx_line};
 use crate::interfaces::Interface;
 
 /// All programs and filters of a device's line.
@@ -66,15 +65,15 @@ impl Line {
     }
 }
 
-/// The TCX programs on a device's way in, the first to run first. To know those of others takes `CAP_SYS_ADMIN`; without
-/// it they are only our own.
+/// The TCX programs on a device's way in, the first to run first. To know their names takes `CAP_SYS_ADMIN`.
 fn tcx(interface: &Interface) -> Result<Option<Vec<TcxProgram>>, Error> {
     match SchedClassifier::query_tcx(&interface.name, TcAttachType::Ingress) {
         Ok((_revision, programs)) => Ok(Some(programs.iter().map(TcxProgram::from).collect())),
         Err(ProgramError::SyscallError(error))
             if error.io_error.kind() == io::ErrorKind::PermissionDenied =>
         {
-            own(interface).map(Some)
+            let ids = tcx_line::ids(interface.index).map_err(Error::Interfaces)?;
+            Ok(Some(ids.into_iter().map(|id| TcxProgram { id, name: "no name known".to_owned() }).collect()))
         }
         Err(ProgramError::SyscallError(error)) if is_unknown(&error.io_error) => Ok(None),
         Err(error) => Err(Error::program(Program::Tc.name(), "cannot be looked for")(error)),
@@ -84,24 +83,6 @@ fn tcx(interface: &Interface) -> Result<Option<Vec<TcxProgram>>, Error> {
 /// Whether it is the answer of a kernel that does not know what it was asked for.
 fn is_unknown(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::INVAL)
-}
-
-/// The programs whose links to this device are held by this process: the links tell by themselves, in their fdinfo.
-fn own(interface: &Interface) -> Result<Vec<TcxProgram>, Error> {
-    let directory = Path::new("/proc/self/fdinfo");
-    let files = fs::read_dir(directory).map_err(Error::file(directory))?;
-    // Descriptors of other threads come and go meanwhile.
-    let infos = files.flatten().filter_map(|file| fs::read_to_string(file.path()).ok());
-    let ours = infos.filter(|info| {
-        info.contains("link_type:\ttcx\n") && number(info, "ifindex") == Some(interface.index)
-    });
-    let programs = ours.filter_map(|info| number(&info, "prog_id"));
-    Ok(programs.map(|id| TcxProgram { id, name: "ours".to_owned() }).collect())
-}
-
-/// A number of a file in fdinfo.
-fn number(info: &str, name: &str) -> Option<u32> {
-    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
 }
 
 impl From<&ProgramInfo> for TcxProgram {

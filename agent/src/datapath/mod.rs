@@ -19,6 +19,7 @@ mod removal;
 mod table;
 mod tables;
 mod takeover;
+mod tcx_line;
 
 use std::collections::BTreeMap;
 use std::io;

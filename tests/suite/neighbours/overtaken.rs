@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
 use cotter_agent::datapath::Tables;
-use lab::{ALICE, Identity, Lab, eventually, within};
+use lab::{ALICE, AgentSetup, Identity, Lab, eventually, within};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -74,24 +74,33 @@ fn both_at_work(scene: &Scene, alice: &Identity, decider: &Decider) -> Result<()
 
 #[test]
 fn a_tcx_program_that_comes_before_ours_and_decides_alone_comes_behind_it() -> Result<()> {
-    let scene = node_with(Lab::start()?, &[r#"attach = "tc""#])?;
-    assert_method(&scene, ALICE.device, "tcx")?;
-    let (ours, alice) = (pinned_program(&scene, PINS)?, scene.alice()?);
+    comes_behind_ours_at_tcx(&node_with(Lab::start()?, &[r#"attach = "tc""#])?, "decider")
+}
+
+#[test]
+fn with_the_units_capabilities_a_tcx_program_of_others_comes_behind_ours_just_so() -> Result<()> {
+    let confined = |agent: AgentSetup| agent.line(r#"attach = "tc""#).confined();
+    comes_behind_ours_at_tcx(&Scene::new("enforce", confined, |sshd| sshd)?, "no name known")
+}
+
+fn comes_behind_ours_at_tcx(scene: &Scene, name: &str) -> Result<()> {
+    assert_method(scene, ALICE.device, "tcx")?;
+    let (ours, alice) = (pinned_program(scene, PINS)?, scene.alice()?);
     let mut decider = Decider::load(scene.lab.node(), PASS)?;
     let theirs = decider.id()?;
     for times in 1..=2 {
         decider.at_tcx(ALICE.device, LinkOrder::first())?;
-        contested(&scene, times, times)?;
-        assert_eq!(overtaken_by(&scene)?, format!(r#"["TCX program {theirs} (decider)"]"#));
+        contested(scene, times, times)?;
+        assert_eq!(overtaken_by(scene)?, format!(r#"["TCX program {theirs} ({name})"]"#));
         eventually("ours comes first and has left its old place", || {
-            let line = in_line(&scene)?;
+            let line = in_line(scene)?;
             ensure!(line.first() == Some(&ours), "{line:?}");
             Ok((line == [ours, theirs]).then_some(()))
         })?;
-        both_at_work(&scene, &alice, &decider)?;
+        both_at_work(scene, &alice, &decider)?;
     }
-    assert_eq!(not_covered(&scene)?, None);
-    assert_method(&scene, ALICE.device, "tcx")
+    assert_eq!(not_covered(scene)?, None);
+    assert_method(scene, ALICE.device, "tcx")
 }
 
 #[test]
