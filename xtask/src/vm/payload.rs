@@ -1,4 +1,4 @@
-//! What a guest is given to run: the suite, the programs, the packaging, and the script that runs them.
+//! What a guest is given to run: the package, the suite, the programs, and the script that runs them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::cache;
-use crate::{cargo, step};
+use crate::{cargo, package, step};
 
-/// What of all that is built the guest gets.
-const PROGRAMS: [&str; 3] = ["suite", "cotter-agent", "cotter-hook"];
+/// The programs of the package, which the suite looks for beside itself.
+const PROGRAMS: [&str; 2] = ["cotter-agent", "cotter-hook"];
 
 /// A tar archive for the guest.
 pub(crate) struct Payload {
@@ -27,23 +27,23 @@ impl Payload {
             fs::remove_dir_all(&directory).with_context(|| directory.display().to_string())?;
         }
         fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
-        // Optimised, as they are packaged: where software runs the guest, the others cost the suite minutes.
-        let programs =
-            ["build", "--release", "--package", "cotter-agent", "--package", "cotter-hook", "--bins"];
-        let tests = ["test", "--no-run", "--package", "cotter-tests", "--test", "suite"];
-        for (name, program) in [built(&programs)?, built(&tests)?].concat() {
-            // Of the crate of the tests cargo builds more than what is asked for.
-            if !PROGRAMS.contains(&name.as_str()) {
-                continue;
-            }
-            fs::copy(&program, directory.join(name)).with_context(|| program.display().to_string())?;
+        let copy = |from: &Path, name: &str| {
+            fs::copy(from, directory.join(name)).map(drop).with_context(|| from.display().to_string())
+        };
+        copy(&package::run()?, "cotter.deb")?;
+        for name in PROGRAMS {
+            copy(&cargo::target_directory()?.join("release").join(name), name)?;
         }
+        // Of the crate of the tests cargo builds more than what is asked for.
+        let tests = built(&["test", "--no-run", "--package", "cotter-tests", "--test", "suite"])?;
+        let suite = tests.iter().find(|(name, _)| name == "suite").context("cargo has built no suite")?;
+        copy(&suite.1, "suite")?;
         fs::write(directory.join("filter"), filter.join(" "))?;
         let archive = cache::directory().join("payload.tar");
         let mut tar = Command::new("tar");
         tar.arg("--create").arg("--file").arg(&archive).args(["--owner=0", "--group=0"]);
         tar.arg("-C").arg(&directory).arg(".");
-        tar.arg("-C").arg(cargo::root()).args(["packaging", "tests/vm/guest"]);
+        tar.arg("-C").arg(cargo::root()).arg("tests/vm/guest");
         step::run("tar: what the guests run", &mut tar)?;
         Ok(Self { archive })
     }
