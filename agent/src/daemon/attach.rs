@@ -48,7 +48,7 @@ impl Daemon {
                 not_covered.push(NotCovered { interface: interface.name.clone(), cause: Cause::Failed, why });
             }
         }
-        self.stay_first(&mut datapath);
+        self.stay_first(&mut datapath, &all);
         not_covered.extend(datapath.attachments().filter_map(perhaps_not_covered));
         let attachments: Vec<_> = datapath.attachments().cloned().collect();
         self.count_drops_on(attachments.iter().map(|attachment| attachment.index).collect());
@@ -67,11 +67,8 @@ impl Daemon {
     }
 
     /// Sees to it that programs of others do not decide before ours does.
-    fn stay_first(&self, datapath: &mut Datapath) {
-        let changes = datapath.stay_first(self.config().tc_hook, Instant::now());
-        let changes =
-            changes.inspect_err(|error| tracing::error!("attachments cannot be looked at: {error}"));
-        for change in changes.unwrap_or_default() {
+    fn stay_first(&self, datapath: &mut Datapath, interfaces: &[Interface]) {
+        for change in datapath.stay_first(interfaces, self.config().tc_hook, Instant::now()) {
             let what = match change {
                 Change::Overtaken(Attachment { interface, method, behind, .. }) => {
                     What::Overtaken { interface, method: method.to_string(), by: behind }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::attachment::{Attached, Attachment, Hold, causes, program};
 use super::line::Line;
 use super::{Datapath, Error, Method, TcHook, clsact, link, object};
-use crate::interfaces::{self, Interface};
+use crate::interfaces::Interface;
 
 /// What has changed about the place of ours in a device's line.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,14 +72,14 @@ impl Attached {
 }
 
 impl Datapath {
-    /// Looks at every attachment that is not XDP's, and puts ours first again where programs of others have come before
-    /// it and `hook` and the kernel allow it; theirs stay and go on behind. Ours judges all the while.
+    /// Looks at the attachments to `interfaces` that are not XDP's, and puts ours first again where programs of others
+    /// have come before it and `hook` and the kernel allow it; theirs stay and go on behind. Ours judges all the while.
     ///
     /// After a few times in a row ours stays where it is for some minutes, whatever the others do.
-    pub fn stay_first(&mut self, hook: TcHook, now: Instant) -> Result<Vec<Change>, Error> {
+    pub fn stay_first(&mut self, interfaces: &[Interface], hook: TcHook, now: Instant) -> Vec<Change> {
         let mut changes = Vec::new();
-        for interface in interfaces::list().map_err(Error::Interfaces)? {
-            if let Err(error) = self.look(&interface, hook, now, &mut changes) {
+        for interface in interfaces {
+            if let Err(error) = self.look(interface, hook, now, &mut changes) {
                 tracing::warn!(
                     interface = interface.name,
                     error = causes(&error),
@@ -87,7 +87,7 @@ impl Datapath {
                 );
             }
         }
-        Ok(changes)
+        changes
     }
 
     fn look(

@@ -97,7 +97,7 @@ pub fn set_up(options: &Options) -> Result<Report, Error> {
     check_mode(&config)?;
     let before: Vec<PathBuf> = changes.iter().map(|change| change.path.clone()).chain(pam::files()).collect();
     let journal = desk.begin(&[before, vec![snippet::BREAK_GLASS.into()]].concat())?;
-    let expected = expected_keys_files(&survey);
+    let expected = snippet::authorized_keys_files(&survey.keys_files);
     match apply(&desk, &changes, common.is_some(), &survey.connections, &expected, options) {
         Ok(note) => {
             journal.close()?;
@@ -233,10 +233,6 @@ fn accounts(options: &Options) -> Vec<String> {
         ["root".to_owned()].into_iter().chain(caller).chain(administrators).collect();
     accounts.dedup();
     accounts
-}
-
-fn expected_keys_files(survey: &Survey) -> String {
-    Snippet { keys_files: survey.keys_files.clone(), user_ca: None, command_user: "" }.authorized_keys_files()
 }
 
 /// Whether sshd goes by what we have written, and by nothing else.

@@ -40,14 +40,14 @@ impl Snippet {
              # Keys in the break-glass file get in whatever happens to Cotter; of others, other_logins in agent.toml decides.\n\
              AuthorizedKeysFile {}\n",
             self.command_user,
-            self.authorized_keys_files(),
+            authorized_keys_files(&self.keys_files),
         )
     }
+}
 
-    /// The value of `AuthorizedKeysFile`.
-    pub(super) fn authorized_keys_files(&self) -> String {
-        format!("{} {BREAK_GLASS}", self.keys_files).trim_start().to_owned()
-    }
+/// The value of `AuthorizedKeysFile`: these files, if any, and the break-glass file.
+pub(super) fn authorized_keys_files(keys_files: &str) -> String {
+    format!("{keys_files} {BREAK_GLASS}").trim_start().to_owned()
 }
 
 /// The text of the agent's file: the principals files that sshd looked into so far.

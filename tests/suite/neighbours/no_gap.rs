@@ -37,6 +37,7 @@ fn all_judged(hook: TcHook, overtake: impl Fn(&mut Decider) -> Result<()>) -> Re
     let node = lab.node();
     let (mut datapath, tables) = node.enter(|| keeping_out_alice(hook))??;
     let mut decider = Decider::load(node, NEXT)?;
+    let interfaces = node.enter(interfaces::list)??;
     let begin = Instant::now();
     let mut rounds = || -> Result<()> {
         let segments = segments(node)?;
@@ -45,7 +46,7 @@ fn all_judged(hook: TcHook, overtake: impl Fn(&mut Decider) -> Result<()>) -> Re
             overtake(&mut decider)?;
             // So long after the last round that the bound on rounds is out of the way.
             let now = begin + Duration::from_secs(3600) * round;
-            let changes = node.enter(|| datapath.stay_first(hook, now))??;
+            let changes = node.enter(|| datapath.stay_first(&interfaces, hook, now))?;
             let [Change::Overtaken(_), Change::FirstAgain(_)] = changes[..] else {
                 bail!("round {round}: {changes:?}")
             };
