@@ -126,7 +126,7 @@ fn confinement() -> Result<Vec<String>> {
     let granted = unit("CapabilityBoundingSet")?.split_whitespace();
     let granted: Vec<String> = granted.map(|name| name.replace("CAP_", "+").to_ascii_lowercase()).collect();
     let bounding = format!("--bounding-set=-all,{}", granted.join(","));
-    let groups = format!("--groups={}", unit("SupplementaryGroups")?);
+    let groups = format!("--groups={}", unit("SupplementaryGroups")?.replace(' ', ","));
     Ok(["setpriv".to_owned(), bounding, "--inh-caps=-all".into(), groups, "--no-new-privs".into()].into())
 }
 
