@@ -12,6 +12,7 @@
 //! | `sshd` | a real sshd on the node |
 //! | `ssh` | a login from some place, short or long |
 //! | `agent` | a real agent on the node |
+//! | `terminal` | a terminal with a program on it, as a person sees it |
 //! | `capture` | packets seen on a wire |
 //! | `frames` | packets made byte by byte |
 //! | `kernel` | what the running kernel offers |
@@ -32,6 +33,7 @@ mod place;
 mod process;
 mod ssh;
 mod sshd;
+mod terminal;
 
 pub use agent::{Agent, AgentSetup, Mark};
 pub use ca::{Ca, Identity, Order};
@@ -44,3 +46,4 @@ pub use place::Place;
 pub use process::Process;
 pub use ssh::{Login, Session};
 pub use sshd::{Sshd, SshdSetup};
+pub use terminal::Terminal;

@@ -44,6 +44,8 @@ mod setup_sshd;
 mod strangers;
 /// What a starting agent finds, keeps, copies, leaves alone.
 mod takeover;
+/// `top` on a terminal: what it shows, and that the terminal is as before, however it ends.
+mod top;
 /// Files that decide over logins count only if nobody but root can have written them.
 mod trust;
 /// Connections to a login port that have no session: there to stay, or older than the agent.

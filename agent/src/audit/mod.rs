@@ -181,6 +181,14 @@ impl Audit {
         (state.recent.iter().rev().cloned().collect(), self.live.subscribe())
     }
 
+    /// The latest denied logins that were written one by one, the latest first.
+    #[must_use]
+    pub fn latest_denials(&self, at_most: usize) -> Vec<Event> {
+        let state = self.state();
+        let denied = state.recent.iter().filter(|event| matches!(event.what, What::LoginDenied { .. }));
+        denied.take(at_most).cloned().collect()
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,6 @@
 //! How a command ends.
 
+use super::plain::{self, Lines};
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -51,12 +52,18 @@ impl Failure {
         Self { exit: Exit::Unavailable, message: message.to_string() }
     }
 
+    /// Why, in words.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Says it, as text or as JSON.
     pub(super) fn report(self, json: bool) -> Exit {
         if json {
-            println!("{}", serde_json::json!({ "error": self.message }));
+            println!("{}", plain::json(&serde_json::json!({ "error": self.message }), Lines::One));
         } else {
-            eprintln!("cotter-agent: {}", self.message);
+            let lines: Vec<_> = self.message.lines().map(plain::plain).collect();
+            eprintln!("cotter-agent: {}", lines.join("\n"));
         }
         self.exit
     }

@@ -3,6 +3,7 @@
 mod check_cert;
 mod client;
 mod config_check;
+mod coverage;
 mod cut;
 mod detach;
 mod doctor;
@@ -13,12 +14,14 @@ mod lock;
 mod mode;
 mod output;
 mod penalties;
+mod plain;
 mod program;
 mod replay;
 mod run;
 mod sessions;
 mod setup;
 mod status;
+mod top;
 
 pub use exit::Exit;
 
@@ -38,7 +41,7 @@ pub struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Common {
     /// The node's configuration; it also tells where the agent's sockets and maps are
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/cotter/agent.toml")]
@@ -58,6 +61,8 @@ enum Command {
     Sessions,
     /// Show the latest decisions
     Events(events::Options),
+    /// Watch sessions, packets and denials as they come and go
+    Top(top::Options),
     /// List sources that are kept out, or let them in again
     Penalties(penalties::Options),
     /// End a session
@@ -102,6 +107,7 @@ impl Cli {
             Command::Status => status::status(common),
             Command::Sessions => sessions::sessions(common),
             Command::Events(options) => events::events(common, &options),
+            Command::Top(options) => top::top(common, &options),
             Command::Penalties(options) => penalties::penalties(common, &options),
             Command::Cut(options) => cut::cut(common, &options),
             Command::Lock(options) => lock::lock(common, options),

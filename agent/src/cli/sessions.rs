@@ -46,13 +46,9 @@ fn show(common: &Common, list: &SessionList) {
 
 fn row(session: &SessionStatus) -> Vec<String> {
     let (record, subject) = (&session.record, &session.record.subject);
-    let user = match (&subject.cluster, &subject.user) {
-        (Some(cluster), Some(user)) => format!("{cluster}/{user}"),
-        _ => "-".to_owned(),
-    };
     vec![
         record.id.to_string(),
-        user,
+        output::person(subject),
         subject.login.clone().unwrap_or_default(),
         subject.observed.clone().unwrap_or_default(),
         if subject.pinned.is_empty() { "-".to_owned() } else { subject.pinned.join(",") },

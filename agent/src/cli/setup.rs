@@ -61,7 +61,7 @@ fn say(common: &Common, report: &Report) {
         return;
     }
     if !report.diff.is_empty() {
-        output::line(report.diff.trim_end());
+        output::lines(report.diff.trim_end());
     }
     for note in &report.notes {
         output::line(&format!("note: {note}"));

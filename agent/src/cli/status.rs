@@ -1,8 +1,18 @@
 //! `status`: in one screen, what is in force.
 
 use super::exit::Failure;
-use super::{Common, Exit, client, mode, output};
-use crate::daemon::call::{Answer, Call, Status};
+use super::output::Colour;
+use super::{Common, Exit, client, coverage, mode, output};
+use crate::config::OtherLogins;
+use crate::daemon::call::{Answer, Call, ClusterStatus, Status};
+use pinning::{Mode, OnExpiry, RolesFrom};
+
+/// Columns of the screen.
+const WIDTH: usize = 80;
+/// Columns of a fact's name.
+const NAME: usize = 15;
+/// Clusters, and interfaces at fault, that get a line of their own.
+const TOLD: usize = 4;
 
 pub(super) fn status(common: &Common) -> Result<Exit, Failure> {
     let answer = client::call(common, &Call::Status)?;
@@ -10,43 +20,227 @@ pub(super) fn status(common: &Common) -> Result<Exit, Failure> {
     if common.json {
         output::json(&status);
     } else {
-        show(&status);
+        for (colour, line) in screen(&status) {
+            output::coloured(colour, &line);
+        }
     }
     Ok(Exit::Done)
 }
 
-fn show(status: &Status) {
+/// The lines from top to bottom.
+fn screen(status: &Status) -> Vec<(Colour, String)> {
+    let facts = in_force(status).into_iter().chain(coverage(status)).chain(present(status));
+    let mut lines: Vec<_> = facts.flat_map(Fact::lines).collect();
+    lines.extend(drops(status).into_iter().map(|line| (Colour::Plain, line)));
+    lines
+}
+
+/// One thing that is so.
+struct Fact {
+    name: &'static str,
+    value: String,
+    colour: Colour,
+}
+
+impl Fact {
+    fn new(name: &'static str, value: impl Into<String>) -> Self {
+        Self { name, value: value.into(), colour: Colour::Plain }
+    }
+
+    fn coloured(self, colour: Colour) -> Self {
+        Self { colour, ..self }
+    }
+
+    /// Its lines: a value that is too long goes on below itself.
+    fn lines(self) -> Vec<(Colour, String)> {
+        let (mut lines, mut line) = (Vec::new(), format!("{:<NAME$}", self.name));
+        let mut width = NAME;
+        for word in self.value.split_whitespace() {
+            let word_width = word.chars().count();
+            if width > NAME && width + 1 + word_width > WIDTH {
+                lines.push(std::mem::replace(&mut line, " ".repeat(NAME)));
+                width = NAME;
+            }
+            if width > NAME {
+                line.push(' ');
+                width += 1;
+            }
+            line.push_str(word);
+            width += word_width;
+        }
+        lines.push(line);
+        lines.into_iter().map(|line| (self.colour, line)).collect()
+    }
+}
+
+/// What the configuration and commands ask for.
+fn in_force(status: &Status) -> Vec<Fact> {
+    let colour = match status.mode.mode {
+        Mode::Enforce => Colour::Good,
+        Mode::Audit => Colour::Doubtful,
+        Mode::Off => Colour::Bad,
+    };
+    let agent = format!("{}, pid {}, since {}", status.version, status.pid, output::time(status.started_at));
+    let loaded = format!("{}, {}", output::time(status.config_loaded_at), counted(status.roles, "role"));
     let ports: Vec<String> = status.login_ports.iter().map(u16::to_string).collect();
-    let rows = [
-        (
-            "agent",
-            format!("{}, pid {}, since {}", status.version, status.pid, output::time(status.started_at)),
-        ),
-        ("took over", status.takeover.clone()),
-        ("mode", mode::sentence(&status.mode)),
-        ("configuration", status.config_hash.clone()),
-        ("login ports", ports.join(", ")),
-        ("sessions", format!("{} of at most {}", status.sessions, status.max_sessions)),
-        ("unmanaged", status.unmanaged.to_string()),
-        ("locks", status.locks.to_string()),
-        ("penalties", status.penalties.to_string()),
+    let mut facts = vec![
+        Fact::new("mode", mode::sentence(&status.mode)).coloured(colour),
+        Fact::new("agent", agent),
+        Fact::new("took over", &*status.takeover),
+        Fact::new("configuration", &*status.config_hash),
+        Fact::new("loaded", loaded),
     ];
-    for (name, value) in rows {
-        output::line(&format!("{name:<14} {value}"));
-    }
     if let Some(error) = &status.reload_error {
-        output::line(&format!("{:<14} {error}", "not reloaded"));
+        facts.push(Fact::new("not reloaded", error).coloured(Colour::Bad));
     }
-    for attachment in &status.attachments {
-        output::line(&format!("{:<14} {} by {}", "attached", attachment.interface, attachment.method));
+    facts.extend(clusters(&status.clusters));
+    facts.push(Fact::new("other logins", other_logins(status)));
+    facts.push(Fact::new("login ports", coverage::folded(&ports)));
+    facts
+}
+
+fn clusters(clusters: &[ClusterStatus]) -> Vec<Fact> {
+    if clusters.is_empty() {
+        return vec![Fact::new("cluster", "none: no certificate is accepted").coloured(Colour::Doubtful)];
     }
-    for interface in &status.not_covered {
-        output::line(&format!("{:<14} {}: {}", "not covered", interface.interface, interface.why));
+    let mut facts: Vec<Fact> =
+        clusters.iter().take(TOLD).map(|it| Fact::new("cluster", cluster(it))).collect();
+    facts.extend(more(clusters.len()).map(|more| Fact::new("cluster", more)));
+    facts
+}
+
+fn cluster(cluster: &ClusterStatus) -> String {
+    let trusted = if cluster.trusted { "trusted, " } else { "" };
+    let keys = counted(cluster.ca_keys, "CA key");
+    let roles_from = match cluster.roles_from {
+        RolesFrom::Cotter => "cotter",
+        RolesFrom::Teleport => "teleport",
+        RolesFrom::Default => "default",
+    };
+    let on_expiry = match cluster.on_expiry {
+        OnExpiry::Cut => "cut",
+        OnExpiry::Keep => "keep",
+    };
+    format!("{}: {trusted}{keys}, roles_from {roles_from}, on_expiry {on_expiry}", cluster.name)
+}
+
+fn other_logins(status: &Status) -> &'static str {
+    match (status.other_logins, status.mode.mode) {
+        (OtherLogins::Allow, _) => "allow",
+        (OtherLogins::Deny, Mode::Enforce) => "deny, but for break-glass keys",
+        (OtherLogins::Deny, Mode::Audit | Mode::Off) => "deny; until mode enforce they are let in",
     }
-    let counted = status.packets.iter().filter(|count| count.packets + count.overruled > 0);
-    let rows = counted.map(|it| {
-        vec![it.reason.clone(), it.action.clone(), it.packets.to_string(), it.overruled.to_string()]
-    });
-    output::line("");
-    output::table(&["PACKETS", "ACTION", "COUNT", "ONLY WATCHED"], rows.collect());
+}
+
+/// The interfaces.
+fn coverage(status: &Status) -> Vec<Fact> {
+    let covered = match coverage::covered(status) {
+        Some(covered) => Fact::new("covered", covered),
+        None => Fact::new("covered", "no interface").coloured(Colour::Bad),
+    };
+    let faults = coverage::faults(status);
+    let told = faults.iter().take(TOLD).cloned().chain(more(faults.len()));
+    let faults = told.map(|fault| Fact::new("not covered", fault).coloured(Colour::Bad));
+    let left_out = coverage::left_out(status).map(|names| Fact::new("left out", names));
+    [covered].into_iter().chain(faults).chain(left_out).collect()
+}
+
+/// What is there at present.
+fn present(status: &Status) -> Vec<Fact> {
+    let sessions = format!("{} of at most {}", status.sessions, status.max_sessions);
+    let unmanaged = Fact::new("unmanaged", counted(status.unmanaged, "connection"));
+    let doubtful = if status.unmanaged > 0 { Colour::Doubtful } else { Colour::Plain };
+    vec![
+        Fact::new("sessions", sessions),
+        unmanaged.coloured(doubtful),
+        Fact::new("locks", status.locks.to_string()),
+        Fact::new("penalties", status.penalties.to_string()),
+    ]
+}
+
+/// What was dropped, or would have been.
+fn drops(status: &Status) -> Vec<String> {
+    let counts: Vec<_> = status.drops().filter(|count| count.packets + count.overruled > 0).collect();
+    if counts.is_empty() {
+        return vec![format!("{:<NAME$}none", "packets dropped")];
+    }
+    let heading = format!("{:<17} {:>12} {:>14}", "PACKETS", "DROPPED", "ONLY WATCHED");
+    let rows = counts.iter().map(|it| format!("{:<17} {:>12} {:>14}", it.reason, it.packets, it.overruled));
+    [String::new(), heading].into_iter().chain(rows).collect()
+}
+
+fn more(all: usize) -> Option<String> {
+    (all > TOLD).then(|| format!("and {} more (see --json)", all - TOLD))
+}
+
+/// `1 role`, `2 roles`.
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn node(change: impl FnOnce(&mut Value)) -> Vec<String> {
+        let mut status = json!({
+            "version": "0.1.0", "pid": 4711, "started_at": 1_700_000_000, "takeover": "went on with 2 sessions",
+            "mode": { "mode": "enforce", "configured": "audit", "goes_back_to": "audit", "seconds_left": 42 },
+            "config_hash": "0".repeat(64), "config_loaded_at": 1_700_000_000, "reload_error": null,
+            "clusters": [{
+                "name": "example.com", "trusted": false, "ca_keys": 2,
+                "roles_from": "cotter", "on_expiry": "cut",
+            }],
+            "roles": 3, "other_logins": "deny", "login_ports": [22, 2222],
+            "attachments": [{ "interface": "eth0", "method": "xdp" }, { "interface": "wg0", "method": "tcx" }],
+            "not_covered": [{ "interface": "lo", "cause": "left_out", "why": "loopback" }],
+            "sessions": 2, "max_sessions": 65536, "unmanaged": 0, "locks": 1, "penalties": 0,
+            "packets": agent_ebpf::Reason::ALL.map(|reason| json!({
+                "reason": reason.name(), "action": reason.action().name(), "packets": 7, "overruled": 0,
+            })),
+        });
+        change(&mut status);
+        let status = serde_json::from_value(status).unwrap();
+        screen(&status).into_iter().map(|(_, line)| line).collect()
+    }
+
+    #[test]
+    fn an_ordinary_node_fits_on_a_screen() {
+        let lines = node(|_| ());
+        assert!(lines.len() <= 24, "{lines:#?}");
+        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{lines:#?}");
+        for expected in [
+            "cluster        example.com: 2 CA keys, roles_from cotter, on_expiry cut",
+            "other logins   deny, but for break-glass keys",
+            "covered        wg0 by tcx; eth0 by xdp",
+            "left out       lo: loopback",
+        ] {
+            assert!(lines.iter().any(|line| line == expected), "{expected}: {lines:#?}");
+        }
+        let text = lines.join("\n");
+        assert!(text.contains("address_mismatch") && !text.contains("login_attempt"), "only drops: {text}");
+    }
+
+    #[test]
+    fn many_interfaces_are_folded_and_those_at_fault_stand_first() {
+        let lines = node(|status| {
+            let left_out = (0..300).map(|number| {
+                json!({ "interface": format!("veth{number}"), "cause": "left_out", "why": "virtual device" })
+            });
+            let fault = json!({ "interface": "eth1", "cause": "failed", "why": "no TCX and no clsact" });
+            status["not_covered"] = left_out.chain([fault]).collect();
+        });
+        assert!(lines.len() <= node(|_| ()).len() + 2, "{lines:#?}");
+        let fault =
+            lines.iter().position(|line| line == "not covered    eth1: no TCX and no clsact").unwrap();
+        assert!(lines[fault + 1].starts_with("left out       veth0, veth1, "), "{lines:#?}");
+        assert!(lines.join(" ").contains(" and 294 more: virtual "), "{lines:#?}");
+    }
+
+    #[test]
+    fn what_is_denied_only_in_enforce_is_said_so() {
+        let lines = node(|status| status["mode"] = json!({ "mode": "audit", "configured": "audit" }));
+        assert!(lines.contains(&"other logins   deny; until mode enforce they are let in".to_owned()));
+    }
 }

@@ -146,6 +146,7 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         policy,
         unused,
         hash,
+        loaded_at: crate::clock::unix(),
         user_ca_files,
         files,
     })

@@ -69,6 +69,8 @@ pub struct Config {
     pub unused: Vec<UnusedField>,
     /// SHA-256 over all that was read, as shown by `status`.
     pub hash: String,
+    /// When it was read, Unix seconds.
+    pub loaded_at: u64,
     /// The `user_ca` of every cluster.
     pub user_ca_files: Vec<PathBuf>,
     /// Every file that was read.

@@ -132,6 +132,7 @@ impl Daemon {
                 Answer::Sessions(SessionList { sessions: self.sessions.list(), unmanaged })
             }
             Call::Events { .. } => Answer::Refused { why: "events are sent one by one".to_owned() },
+            Call::Denials { at_most } => Answer::Denials { denials: self.audit.latest_denials(at_most) },
             Call::Penalties => Answer::Penalties { penalties: self.penalties.list() },
             Call::ClearPenalties => {
                 let cleared = self.penalties.clear();

@@ -1,8 +1,10 @@
 //! What command line and agent say to each other: one JSON line each way over the admin or the read socket.
 
 use crate::audit::Event;
+use crate::config::OtherLogins;
 use crate::session::{Record, SessionId};
-use pinning::{Lock, LockTarget, Mode};
+use agent_ebpf::Action;
+use pinning::{Lock, LockTarget, Mode, OnExpiry, RolesFrom};
 use serde::{Deserialize, Serialize};
 
 /// Longest line of a call, in bytes; longer ones are refused.
@@ -20,6 +22,11 @@ pub enum Call {
     Events {
         /// Go on with new ones until the connection is closed.
         follow: bool,
+    },
+    /// The latest denied logins.
+    Denials {
+        /// No more than so many.
+        at_most: usize,
     },
     /// All penalties.
     Penalties,
@@ -65,6 +72,7 @@ impl Call {
             Self::Status
             | Self::Sessions
             | Self::Events { .. }
+            | Self::Denials { .. }
             | Self::Penalties
             | Self::Locks
             | Self::Mode => true,
@@ -87,6 +95,11 @@ pub enum Answer {
     Sessions(SessionList),
     /// Of `Events`, one a line.
     Event(Box<Event>),
+    /// Of `Denials`.
+    Denials {
+        /// The latest first.
+        denials: Vec<Event>,
+    },
     /// Of `Penalties`.
     Penalties {
         /// Sources that are kept out.
@@ -140,8 +153,20 @@ pub struct Status {
     pub mode: ModeInForce,
     /// Hash of the configuration in force.
     pub config_hash: String,
+    /// When it was read, Unix seconds.
+    #[serde(default)]
+    pub config_loaded_at: u64,
     /// Why the latest reload was refused, if it was.
     pub reload_error: Option<String>,
+    /// Whose certificates are accepted.
+    #[serde(default)]
+    pub clusters: Vec<ClusterStatus>,
+    /// Number of roles.
+    #[serde(default)]
+    pub roles: usize,
+    /// What becomes of logins without a certificate.
+    #[serde(default)]
+    pub other_logins: OtherLogins,
     /// Ports on which logins are judged.
     pub login_ports: Vec<u16>,
     /// Where the programs are attached, and how.
@@ -160,6 +185,28 @@ pub struct Status {
     pub penalties: usize,
     /// Packets by reason since the boot, or since the maps were made.
     pub packets: Vec<PacketCount>,
+}
+
+impl Status {
+    /// The counts of the reasons to drop a packet.
+    pub(crate) fn drops(&self) -> impl Iterator<Item = &PacketCount> {
+        self.packets.iter().filter(|count| count.action == Action::Drop.name())
+    }
+}
+
+/// A cluster whose user certificates are accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// Its name.
+    pub name: String,
+    /// Its roles count only through a role map.
+    pub trusted: bool,
+    /// Number of keys of its user authority.
+    pub ca_keys: usize,
+    /// Where its roles come from.
+    pub roles_from: RolesFrom,
+    /// What becomes of sessions when their certificates expire, unless a role decides.
+    pub on_expiry: OnExpiry,
 }
 
 /// A program on an interface.

@@ -1,8 +1,9 @@
 //! What is in force, for `status`.
 
-use super::call::{PacketCount, Status};
+use super::call::{ClusterStatus, PacketCount, Status};
 use super::{Daemon, lock};
 use agent_ebpf::Reason;
+use pinning::Cluster;
 use std::time::Instant;
 
 impl Daemon {
@@ -22,7 +23,11 @@ impl Daemon {
             takeover: self.takeover.clone(),
             mode,
             config_hash: config.hash.clone(),
+            config_loaded_at: config.loaded_at,
             reload_error,
+            clusters: config.policy.clusters().iter().map(cluster).collect(),
+            roles: config.policy.roles().count(),
+            other_logins: config.other_logins,
             login_ports: config.login_ports.clone(),
             attachments,
             not_covered,
@@ -50,5 +55,15 @@ impl Daemon {
             overruled: counters.overruled(reason),
         };
         Reason::ALL.into_iter().map(count).collect()
+    }
+}
+
+fn cluster(cluster: &Cluster) -> ClusterStatus {
+    ClusterStatus {
+        name: cluster.name.clone(),
+        trusted: cluster.role_map.is_some(),
+        ca_keys: cluster.user_ca.len(),
+        roles_from: cluster.roles_from,
+        on_expiry: cluster.on_expiry,
     }
 }
