@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::num::NonZero;
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result, bail};
@@ -14,8 +15,10 @@ use crate::eventually::eventually;
 use crate::place::Place;
 use crate::process::Process;
 
+const ROWS: NonZero<u16> = NonZero::new(24).expect("more than none");
+const COLUMNS: NonZero<u16> = NonZero::new(80).expect("more than none");
+
 /// A pseudo-terminal of 80 by 24, and the program that runs on it.
-#[derive(Debug)]
 pub struct Terminal {
     /// What the program's writes come out of, and what keys go into.
     keyboard: File,
@@ -29,13 +32,15 @@ pub struct Terminal {
 impl Terminal {
     /// Starts `cotter-agent` in some place on a terminal of its own.
     pub fn agent(place: &Place, arguments: &[&str]) -> Result<Self> {
-        let (rows, columns) = (24, 80);
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let keyboard = openpt(flags)?;
         grantpt(&keyboard)?;
         unlockpt(&keyboard)?;
         let tty = File::from(ioctl_tiocgptpeer(&keyboard, flags)?);
-        tcsetwinsize(&tty, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })?;
+        tcsetwinsize(
+            &tty,
+            Winsize { ws_row: ROWS.get(), ws_col: COLUMNS.get(), ws_xpixel: 0, ws_ypixel: 0 },
+        )?;
         fcntl_setfl(&keyboard, OFlags::NONBLOCK)?;
         let before = attributes(&tty)?;
         // Makes it the controlling terminal, as a login does.
@@ -46,7 +51,7 @@ impl Terminal {
         Ok(Self {
             keyboard: keyboard.into(),
             tty,
-            screen: vt100::Parser::new(rows, columns, 0),
+            screen: vt100::Parser::new(ROWS, COLUMNS, 0),
             before,
             child,
         })
@@ -89,6 +94,15 @@ impl Terminal {
         self.catch_up()?;
         let screen = self.screen.screen();
         Ok(screen.alternate_screen() || screen.hide_cursor() || attributes(&self.tty)? != self.before)
+    }
+
+    /// Whether anything on the screen has a colour.
+    pub fn has_colours(&self) -> bool {
+        let screen = self.screen.screen();
+        let mut cells = (0..ROWS.get()).flat_map(|row| (0..COLUMNS.get()).map(move |column| (row, column)));
+        cells.any(|(row, column)| {
+            screen.cell(row, column).is_some_and(|cell| cell.fgcolor() != vt100::Color::Default)
+        })
     }
 
     /// Takes in what was written so far.

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use agent_ebpf::Reason;
 use anyhow::{Context, Result};
-use lab::{Agent, Order, Place, counter, eventually};
+use lab::{Agent, Order, Place, Terminal, counter, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -47,6 +47,48 @@ fn status_and_exit_codes_tell_whether_the_agent_lives() -> Result<()> {
     scene.agent.kill9()?;
     assert_eq!(code(&scene.agent, &["status"])?, Some(3));
     assert_eq!(code(&scene.agent, &["mode", "off"])?, Some(3));
+    Ok(())
+}
+
+#[test]
+fn status_says_on_one_screen_what_is_in_force() -> Result<()> {
+    let scene = Scene::new("enforce", |agent| agent.line("other_logins = \"deny\""), |sshd| sshd)?;
+    let status = scene.agent.json(&["status"])?;
+    let loaded = status["config_loaded_at"].as_u64().context("no time")?;
+    scene.agent.told(&["mode", "audit", "--confirm-within", "10m"])?;
+    let screen = || scene.agent.told(&["status"]);
+    let said = screen()?;
+    assert!(said.lines().count() <= 24 && said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    assert!(!said.contains('\u{1b}'), "colours are for terminals: {said:?}");
+    for fact in [
+        "\nmode           audit (goes back to enforce in ",
+        "\ncluster        example.com: 1 CA key, roles_from cotter, on_expiry cut\n",
+        "\nother logins   deny; until mode enforce they are let in\n",
+        "\nlogin ports    22\n",
+        "\ncovered        eth-alice, eth-else by xdp\n",
+        "\nleft out       ",
+        &format!(", {} roles\n", status["roles"]),
+        "\nlocks          0\n",
+        "\npackets dropped none\n",
+    ] {
+        assert!(format!("\n{said}").contains(fact), "{fact}: {said}");
+    }
+
+    let config = scene.lab.node().read("/etc/cotter/agent.toml")?;
+    scene.lab.node().write("/etc/cotter/agent.toml", &format!("modus = \"audit\"\n{config}"))?;
+    scene.agent.signal(Signal::HUP)?;
+    eventually("the refused reload", || {
+        let said = screen()?;
+        Ok(said.contains("\nnot reloaded   /etc/cotter/agent.toml:1:1").then_some(()))
+    })?;
+    scene.lab.node().write("/etc/cotter/agent.toml", &config.replace("deny", "allow"))?;
+    scene.agent.signal(Signal::HUP)?;
+    eventually("the new configuration", || Ok(screen()?.contains("\nother logins   allow\n").then_some(())))?;
+    assert!(!screen()?.contains("not reloaded"));
+    assert!(scene.agent.json(&["status"])?["config_loaded_at"].as_u64() >= Some(loaded));
+    let mut coloured = Terminal::agent(scene.lab.node(), &["status"])?;
+    assert_eq!(coloured.end()?.code(), Some(0));
+    assert!(coloured.has_colours(), "at a terminal it has colours");
     Ok(())
 }
 

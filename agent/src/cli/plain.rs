@@ -3,10 +3,10 @@
 use serde::Serialize;
 use std::borrow::Cow;
 
-/// The text with a mark in place of each character that a terminal acts upon instead of showing it.
+/// The text with a question mark, as `ls` and `ps` have it, for each character that a terminal would act upon.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
     if text.contains(acts) {
-        Cow::Owned(text.chars().map(|c| if acts(c) { char::REPLACEMENT_CHARACTER } else { c }).collect())
+        Cow::Owned(text.chars().map(|c| if acts(c) { '?' } else { c }).collect())
     } else {
         Cow::Borrowed(text)
     }
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_act_upon_is_only_marked() {
-        assert_eq!(plain(EVIL), "al\u{fffd}[2Jice\u{fffd}\u{fffd}\u{fffd}31m\u{fffd}\u{fffd}");
+        assert_eq!(plain(EVIL), "al?[2Jice???31m??");
         assert_eq!(plain("müller/アリス"), "müller/アリス");
     }
 

@@ -162,7 +162,7 @@ fn present(status: &Status) -> Vec<Fact> {
 fn drops(status: &Status) -> Vec<String> {
     let counts: Vec<_> = status.drops().filter(|count| count.packets + count.overruled > 0).collect();
     if counts.is_empty() {
-        return vec![format!("{:<NAME$}none", "packets dropped")];
+        return vec!["packets dropped none".to_owned()];
     }
     let heading = format!("{:<17} {:>12} {:>14}", "PACKETS", "DROPPED", "ONLY WATCHED");
     let rows = counts.iter().map(|it| format!("{:<17} {:>12} {:>14}", it.reason, it.packets, it.overruled));
