@@ -54,21 +54,20 @@ fn sessions_drops_and_denials_are_seen_as_they_come() -> Result<()> {
 #[test]
 fn the_terminal_is_given_back_however_it_ends() -> Result<()> {
     let scene = Scene::enforcing()?;
-    let ends: [(&str, &dyn Fn(&mut Terminal) -> Result<()>); 6] = [
-        ("q", &|top| top.press("q")),
-        ("escape", &|top| top.press("\u{1b}")),
-        ("control-c", &|top| top.press("\u{3}")),
-        ("a termination", &|top| top.signal(Signal::TERM)),
-        ("an interrupt", &|top| top.signal(Signal::INT)),
-        ("a hangup", &|top| top.signal(Signal::HUP)),
-    ];
-    for (name, end) in ends {
+    let given_back = |end: &str, act: &dyn Fn(&mut Terminal) -> Result<()>| -> Result<()> {
         let mut top = Terminal::agent(scene.lab.node(), &["top"])?;
-        top.shows(name, |screen| screen.contains("q quit"))?;
-        ensure!(top.is_taken()?, "{name}");
-        end(&mut top)?;
-        assert_eq!(top.end()?.code(), Some(0), "{name}");
-        ensure!(!top.is_taken()?, "{name}");
+        top.shows(end, |screen| screen.contains("q quit"))?;
+        ensure!(top.is_taken()?, "{end}");
+        act(&mut top)?;
+        assert_eq!(top.end()?.code(), Some(0), "{end}");
+        ensure!(!top.is_taken()?, "{end}");
+        Ok(())
+    };
+    for (key, bytes) in [("q", "q"), ("escape", "\u{1b}"), ("control-c", "\u{3}")] {
+        given_back(key, &|top| top.press(bytes))?;
+    }
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
+        given_back(&format!("{signal:?}"), &|top| top.signal(signal))?;
     }
     Ok(())
 }

@@ -171,6 +171,8 @@ fn give_back() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ratatui::crossterm::terminal::is_raw_mode_enabled;
+    use std::process::{Command, Stdio};
 
     #[test]
     fn keys_do_what_the_last_line_says() {
@@ -183,5 +185,30 @@ mod tests {
         assert_eq!(pressed(KeyCode::Down, plain), Some(Wish::Move(1)));
         let released = KeyEvent::new_with_kind(KeyCode::Char('q'), plain, KeyEventKind::Release);
         assert_eq!(wish(released), None);
+    }
+
+    /// It runs itself once more on a terminal, to panic there.
+    #[test]
+    fn a_panic_gives_the_terminal_back() {
+        const HERE: &str = "COTTER_TEST_PANICS_HERE";
+        if std::env::var_os(HERE).is_some() {
+            let _screen = Screen::take().unwrap();
+            assert!(is_raw_mode_enabled().unwrap());
+            panic!("on purpose");
+        }
+        let test = "cli::top::terminal::tests::a_panic_gives_the_terminal_back";
+        let test = format!("{} --exact {test} --nocapture", std::env::current_exe().unwrap().display());
+        let shell = format!("stty -g; {HERE}=1 {test}; echo code=$?; stty -g");
+        let mut script = Command::new("script");
+        let said = script.args(["-qec", &shell, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let settings: Vec<&str> = said.lines().map(str::trim).filter(|line| line.contains(":0:")).collect();
+        assert_eq!(settings.len(), 2, "{said:?}");
+        assert_eq!(settings[0], settings[1]);
+        let (_, taken) = said.split_once("\u{1b}[?1049h").expect("the terminal was taken");
+        let (picture, after) = taken.split_once("\u{1b}[?1049l").expect("the terminal was given back");
+        assert!(!picture.contains("on purpose"), "it would be told where nobody sees it: {said:?}");
+        assert!(after.contains("\u{1b}[?25h") && after.contains("on purpose"), "{said:?}");
+        assert!(after.contains("code=101"), "{said:?}");
     }
 }
