@@ -62,6 +62,10 @@ enum Command {
     /// Show the latest decisions
     Events(events::Options),
     /// Watch sessions, packets and denials as they come and go
+    ///
+    /// Keys: q, Esc and Ctrl-C quit; j, k, arrows and pages select a session, of which all is told below the list; s changes
+    /// the order; p holds the picture still. An agent that goes away is waited for. With --json, one object a look on a line
+    /// of its own until interrupted, also without a terminal.
     Top(top::Options),
     /// List sources that are kept out, or let them in again
     Penalties(penalties::Options),
