@@ -3,10 +3,12 @@
 pub mod audit;
 pub mod cli;
 mod clock;
+mod command;
 pub mod config;
 pub mod connections;
 pub mod daemon;
 pub mod datapath;
+pub mod doctor;
 pub mod interfaces;
 mod login;
 mod metrics;

@@ -23,6 +23,21 @@ pub fn is_used(file: &Path, auth_info: &[u8]) -> Result<bool, FileError> {
     }
 }
 
+/// How many keys a file holds that get in.
+pub fn keys(content: &[u8]) -> usize {
+    authorized_keys(content).count()
+}
+
+/// The keys that `cert-authority` makes authorities in a file of sshd's: type, base64 text and comment of each.
+pub fn authorities(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    content.split(|&byte| byte == b'\n').filter_map(|line| {
+        let line = line.trim_ascii();
+        let (options, rest) = line.split_at_checked(options_len(line))?;
+        (!line.starts_with(b"#") && key_at_start(line).is_none() && is_authority(options))
+            .then(|| rest.trim_ascii())
+    })
+}
+
 /// A public key: its type and its base64 text.
 type Key<'a> = (&'a [u8], &'a [u8]);
 
@@ -145,6 +160,15 @@ mod tests {
         ] {
             assert!(!used(file, info), "{info:?}");
         }
+    }
+
+    #[test]
+    fn authorities_are_told_from_keys() {
+        let content = b"ssh-ed25519 AAAAkey= cert-authority\n# cert-authority ssh-ed25519 AAAAno=\n\
+            cert-authority ssh-ed25519 AAAAone= ca\n  no-pty,Cert-Authority,principals=\"a b\" ssh-rsa AAAAtwo=\r\n";
+        let found: Vec<_> = authorities(content).collect();
+        assert_eq!(found, [&b"ssh-ed25519 AAAAone= ca"[..], b"ssh-rsa AAAAtwo="]);
+        assert_eq!(keys(content), 1);
     }
 
     #[test]

@@ -87,7 +87,11 @@ enum Command {
     Replay(replay::Options),
     /// Work with the configuration
     Config(config_check::Options),
-    /// Look for what would keep Cotter from working
+    /// Look for what would keep Cotter from working, or let logins pass it by
+    ///
+    /// One line a finding: ok, warning or error, what was found, and what to do about it; with --json each has an `id`
+    /// that stays the same from version to version. Changes nothing. Exit codes: 0 all is well, 1 there are warnings,
+    /// 2 there are errors.
     Doctor,
     /// Switch Cotter on in other programs, or off
     Setup(setup::Options),

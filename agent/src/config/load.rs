@@ -122,6 +122,7 @@ fn path(sources: &[Source], key: impl for<'a> Fn(&'a File) -> Option<&'a PathBuf
 fn build(sources: &[Source]) -> Result<Config, ConfigError> {
     let roles_dir = path(sources, |file| file.roles_dir.as_ref(), "/etc/cotter/roles.d");
     let PolicyFiles { policy, unused, files, user_ca_files, hash } = load_policy(sources, &roles_dir)?;
+    let other_logins_said = value(sources, |file| file.other_logins.as_ref());
     Ok(Config {
         interfaces: interfaces(sources)?,
         attach: value(sources, |file| file.attach.as_ref()).unwrap_or_default(),
@@ -130,7 +131,8 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         login_ports: login_ports(sources)?,
         login_grace_time: login_grace_time(sources)?,
         never_drop: never_drop(sources)?,
-        other_logins: value(sources, |file| file.other_logins.as_ref()).unwrap_or_default(),
+        other_logins: other_logins_said.unwrap_or_default(),
+        other_logins_said,
         on_cut: value(sources, |file| file.on_cut.as_ref()).unwrap_or_default(),
         event_log: value(sources, |file| file.event_log.as_ref()),
         runtime_dir: path(sources, |file| file.runtime_dir.as_ref(), "/run/cotter"),

@@ -41,6 +41,8 @@ pub struct Config {
     pub never_drop: Vec<ipnet::IpNet>,
     /// What becomes of logins without a certificate.
     pub other_logins: OtherLogins,
+    /// The same, if some file says so.
+    pub other_logins_said: Option<OtherLogins>,
     /// What becomes of a cut session's processes.
     pub on_cut: OnCut,
     /// File that gets a copy of every audit event.

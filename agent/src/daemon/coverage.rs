@@ -29,7 +29,7 @@ impl Coverage {
 }
 
 /// The interfaces that the configuration wants covered, and those that it does not.
-pub(super) fn wanted<'a>(
+pub(crate) fn wanted<'a>(
     configured: &Interfaces,
     all: &'a [Interface],
 ) -> (Vec<&'a Interface>, Vec<NotCovered>) {

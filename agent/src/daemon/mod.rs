@@ -3,7 +3,7 @@
 mod admin;
 mod attach;
 pub mod call;
-mod coverage;
+pub(crate) mod coverage;
 mod locks;
 mod metrics;
 mod mode;

@@ -250,7 +250,7 @@ pub(super) fn program(layer: Layer, method: Method) -> Program {
 }
 
 /// An error with all that led to it, on one line.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source())
         .map(ToString::to_string)
         .collect::<Vec<_>>()

@@ -71,7 +71,7 @@ impl fmt::Display for Method {
 }
 
 /// The ways to try on a device, in this order; `present` is the one by which ours is attached there.
-pub(super) fn ways(
+pub(crate) fn ways(
     interface: &Interface,
     how: AttachMode,
     hook: TcHook,

@@ -134,6 +134,13 @@ pub(super) fn load_judge(directory: &Path, programs: &BTreeSet<Program>) -> Resu
     Ok(ebpf)
 }
 
+/// Loads one program with maps of its own, which go with it.
+pub(super) fn load_alone(program: Program) -> Result<Ebpf, Error> {
+    let mut ebpf = open(Path::new(""), &[], 1, KernelLog::Off)?;
+    load_program(&mut ebpf, program)?;
+    Ok(ebpf)
+}
+
 /// Loads another instance of a program, over all the maps pinned in `directory`.
 pub(super) fn load_stand_in(directory: &Path, program: Program) -> Result<Ebpf, Error> {
     let names = MAPS.map(|map| map.name);

@@ -48,8 +48,8 @@ impl Pins {
             )
             .map_err(|error| refuse(format!("cannot mount bpffs at {BPFFS}: {error}")))?;
         }
-        let there = parent.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(parent);
-        if !is_bpffs(there) {
+        if !is_on_bpffs(path) {
+            let there = parent.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(parent);
             return Err(refuse(format!("not on bpffs; mount one: mount -t bpf bpf {}", there.display())));
         }
         DirBuilder::new().mode(0o700).recursive(true).create(parent).map_err(Error::file(parent))?;
@@ -157,6 +157,20 @@ fn locked(path: &Path) -> Result<File, Error> {
             Err(error) => return Err(Error::file(path)(error.into())),
         }
     }
+}
+
+/// Whether a pin directory lies, or would be made, on bpffs.
+pub(crate) fn is_on_bpffs(path: &Path) -> bool {
+    path.ancestors().skip(1).find(|ancestor| ancestor.is_dir()).is_some_and(is_bpffs)
+}
+
+/// Looks at a pin directory and those above it, if they are there: whether nobody but root can change what lies in it.
+pub(crate) fn check(path: &Path) -> Result<(), Error> {
+    let parent = path.parent().filter(|parent| parent.is_dir());
+    let checked = parent.map_or(Ok(()), |parent| check_parents(parent));
+    let checked =
+        checked.and_then(|()| if path.symlink_metadata().is_ok() { check_own(path) } else { Ok(()) });
+    checked.map_err(|why| Error::PinDirectory { path: path.into(), why })
 }
 
 fn is_bpffs(path: &Path) -> bool {

@@ -4,7 +4,7 @@ use std::fs;
 
 /// What `sshd -T -C` takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     user: String,
     host: String,
     address: String,
@@ -62,7 +62,7 @@ impl Connection {
     }
 
     /// For messages.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.block.as_ref().map_or_else(|| "all logins".to_owned(), |block| format!("Match {block}"))
     }
 }

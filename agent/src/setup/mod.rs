@@ -1,16 +1,16 @@
 //! Putting Cotter between sshd and PAM, and taking it out: nobody is locked out on the way, and whatever fails or is
 //! killed in between is put back.
 
-mod connection;
+pub(crate) mod connection;
 mod diff;
 mod journal;
 mod pam;
 pub(crate) mod pam_order;
 mod proof;
-mod snippet;
-mod sshd;
-mod sshd_config;
-mod survey;
+pub(crate) mod snippet;
+pub(crate) mod sshd;
+pub(crate) mod sshd_config;
+pub(crate) mod survey;
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};

@@ -8,9 +8,9 @@ const MARK: &str = "# Made by `cotter-agent setup sshd`; `cotter-agent setup ssh
 /// For sshd. Of most keywords the first value counts, and this name comes before those of distributions.
 pub(super) const SSHD: &str = "/etc/ssh/sshd_config.d/00-cotter.conf";
 /// Keys that get in whatever happens.
-pub(super) const BREAK_GLASS: &str = "/etc/cotter/break-glass.keys";
+pub(crate) const BREAK_GLASS: &str = "/etc/cotter/break-glass.keys";
 /// What sshd asks.
-pub(super) const COMMAND: &str = "/usr/lib/cotter/cotter-hook principals --user %u --cert %k";
+pub(crate) const COMMAND: &str = "/usr/lib/cotter/cotter-hook principals --user %u --cert %k";
 /// In the agent's `agent.d`.
 pub(super) const AGENT: &str = "00-setup-sshd.toml";
 

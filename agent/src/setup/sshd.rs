@@ -4,28 +4,33 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 use std::{fs, io};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::Error;
 use super::connection::Connection;
+use crate::command;
 
 /// The daemon itself; it wants to be called by its whole path.
 pub(super) const SSHD: &str = "/usr/sbin/sshd";
 /// Its configuration.
-pub(super) const CONFIG: &str = "/etc/ssh/sshd_config";
+pub(crate) const CONFIG: &str = "/etc/ssh/sshd_config";
 /// Without it sshd does not even check its configuration; systemd makes it when sshd starts.
 const SEPARATION: &str = "/run/sshd";
 
-/// What is in force for a connection: keywords in lower case, each with its last value.
+/// How long sshd may take to say it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is in force for a connection: keywords in lower case, each with its values in their order.
 #[derive(Debug, Clone)]
-pub(super) struct Effective(BTreeMap<String, String>);
+pub(crate) struct Effective(BTreeMap<String, Vec<String>>);
 
 impl Effective {
     /// What sshd goes by with its own configuration.
-    pub(super) fn of(connection: &Connection) -> Result<Self, Error> {
+    pub(crate) fn of(connection: &Connection) -> Result<Self, Error> {
         Self::with(Path::new(CONFIG), connection)
     }
 
@@ -40,13 +45,21 @@ impl Effective {
 
     fn with(config: &Path, connection: &Connection) -> Result<Self, Error> {
         let printed = run(&["-T", "-C", &connection.specification()], config)?;
-        let lines = printed.lines().filter_map(|line| line.split_once(' '));
-        Ok(Self(lines.map(|(keyword, value)| (keyword.to_owned(), value.trim().to_owned())).collect()))
+        let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (keyword, value) in printed.lines().filter_map(|line| line.split_once(' ')) {
+            values.entry(keyword.to_owned()).or_default().push(value.trim().to_owned());
+        }
+        Ok(Self(values))
     }
 
-    /// A keyword's value; `none` if sshd does not show the keyword.
-    pub(super) fn value(&self, keyword: &str) -> &str {
-        self.0.get(keyword).map_or("none", String::as_str)
+    /// A keyword's value, the last of several; `none` if sshd does not show the keyword.
+    pub(crate) fn value(&self, keyword: &str) -> &str {
+        self.values(keyword).last().unwrap_or("none")
+    }
+
+    /// All values of a keyword that may have several.
+    pub(crate) fn values(&self, keyword: &str) -> impl Iterator<Item = &str> {
+        self.0.get(keyword).into_iter().flatten().map(String::as_str)
     }
 }
 
@@ -60,13 +73,8 @@ fn run(arguments: &[&str], config: &Path) -> Result<String, Error> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
         Ok(()) | Err(_) => {}
     }
-    let output = Command::new(SSHD).args(arguments).arg("-f").arg(config).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| Error::Program { program: SSHD, what: error.to_string() })?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let what = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Error::Program { program: SSHD, what })
+    let said = command::text(Command::new(SSHD).args(arguments).arg("-f").arg(config), PATIENCE);
+    said.map_err(|error| Error::Program { program: SSHD, what: error.to_string() })
 }
 
 /// Has running services read their configurations anew, the agent before sshd; whether that was possible.

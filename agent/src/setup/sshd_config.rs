@@ -8,7 +8,7 @@ const MAX_DEPTH: u32 = 16;
 
 /// One `keyword value` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub(crate) struct Line {
     pub(super) file: PathBuf,
     /// From 1.
     pub(super) number: usize,
@@ -34,7 +34,7 @@ impl Line {
 
 /// All lines of a file and of what it includes, in the order in which sshd reads them, but for those of the file
 /// `without`.
-pub(super) fn read(main: &Path, without: &Path) -> io::Result<Vec<Line>> {
+pub(crate) fn read(main: &Path, without: &Path) -> io::Result<Vec<Line>> {
     let mut lines = Vec::new();
     read_into(&mut lines, main, without, None, MAX_DEPTH)?;
     Ok(lines)
@@ -132,7 +132,7 @@ fn included(value: &str, beside: &Path) -> Vec<PathBuf> {
 }
 
 /// Whether a name fits a pattern with `*` and `?`.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     match pattern.chars().next() {
         None => name.is_empty(),
         Some('*') => {

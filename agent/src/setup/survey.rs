@@ -61,7 +61,9 @@ impl Survey {
     }
 }
 
-fn connections(lines: &[Line], port: &str, notes: &mut Vec<String>) -> Vec<Connection> {
+/// The connections to ask about: an ordinary one, then one for each `Match` block whose criteria can be met; the others
+/// are noted.
+pub(crate) fn connections(lines: &[Line], port: &str, notes: &mut Vec<String>) -> Vec<Connection> {
     let mut connections = vec![Connection::ordinary(port)];
     for line in lines.iter().filter(|line| line.keyword == "match") {
         match Connection::of_block(&line.value, port) {

@@ -1,0 +1,40 @@
+//! What the kernel takes of ours, found by trying, without a trace.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use super::object::{self, Program};
+use super::{Error, tcx_line};
+
+/// What a program hangs on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ProgramKind {
+    /// XDP.
+    Xdp,
+    /// TC, by TCX or clsact.
+    Tc,
+    /// The tracepoint of closing sockets.
+    Close,
+}
+
+/// Loads each kind of program, with maps of its own, and lets go of it.
+pub(crate) fn try_programs() -> [(ProgramKind, Result<(), Error>); 3] {
+    let kinds = [
+        (ProgramKind::Xdp, Program::Xdp),
+        (ProgramKind::Tc, Program::Tc),
+        (ProgramKind::Close, Program::Close),
+    ];
+    kinds.map(|(kind, program)| (kind, object::load_alone(program).map(drop)))
+}
+
+/// Whether the kernel has TCX (Linux 6.6).
+pub(crate) fn has_tcx() -> io::Result<bool> {
+    /// The first device of every network namespace is its loopback device.
+    const LOOPBACK: u32 = 1;
+    match tcx_line::ids(LOOPBACK) {
+        Ok(_) => Ok(true),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

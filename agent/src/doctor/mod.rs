@@ -1,0 +1,81 @@
+//! `doctor`: looks for what would keep Cotter from working, or let logins pass it by. It changes nothing, leaves no
+//! trace, and ends within seconds whatever hangs.
+
+mod agent;
+mod authorities;
+mod break_glass;
+mod capabilities;
+mod clock;
+mod configuration;
+mod finding;
+mod firewall;
+mod hook;
+mod interfaces;
+mod iptables;
+mod kernel;
+mod listener;
+mod nft;
+mod pam;
+mod pins;
+mod ports;
+mod sshd;
+mod storage;
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::thread::CapabilitySet;
+
+pub use self::finding::{Finding, Level};
+use self::listener::Listener;
+use self::sshd::Sshd;
+use crate::config::{self, Config, ConfigError, Places};
+use crate::daemon::call::Status;
+
+/// How long another program may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is known before anything is looked at closely.
+struct Node {
+    config: Result<Config, ConfigError>,
+    places: Places,
+    /// What the agent says is in force, or why it says nothing.
+    status: Result<Box<Status>, String>,
+    /// What sshd goes by, or why it does not say.
+    sshd: Result<Sshd, String>,
+    /// The capabilities that this process lacks of those that looking takes.
+    lacking: CapabilitySet,
+    /// The sockets on which sshd listens, where this process may look.
+    listeners: Option<Vec<Listener>>,
+}
+
+/// Looks at everything. `status` is the agent's answer, or why there is none.
+#[must_use]
+pub fn examine(config_path: &Path, status: Result<Box<Status>, String>) -> Vec<Finding> {
+    let config = config::load_trusted(config_path);
+    let port = config.as_ref().ok().and_then(|config| config.login_ports.first().copied()).unwrap_or(22);
+    let lacking = capabilities::lacking();
+    let listeners = config.as_ref().ok().filter(|_| lacking.is_empty());
+    let listeners = listeners.and_then(|config| listener::all(&config.sshd_paths).ok());
+    let node =
+        Node { places: Places::of(config_path), sshd: Sshd::ask(port), config, status, lacking, listeners };
+    let looks: [fn(&Node) -> Vec<Finding>; 16] = [
+        capabilities::findings,
+        kernel::findings,
+        pins::findings,
+        configuration::findings,
+        agent::findings,
+        interfaces::findings,
+        storage::findings,
+        sshd::findings,
+        hook::findings,
+        pam::findings,
+        authorities::findings,
+        break_glass::findings,
+        ports::findings,
+        firewall::findings,
+        listener::findings,
+        clock::findings,
+    ];
+    looks.iter().flat_map(|look| look(&node)).collect()
+}
