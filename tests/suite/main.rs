@@ -14,6 +14,8 @@ mod command_line;
 mod cut;
 /// The agent dies, hangs or is replaced; the kernel goes on, nobody is locked out who must not be.
 mod dead_agent;
+/// `doctor`: on a right node all is well, and each of its findings is brought about.
+mod doctor;
 /// The kernel program and the pure function agree on generated packets.
 mod kernel_verdict;
 /// The agent killed at every system call of a login: the login fails, or its session is known afterwards.

@@ -53,7 +53,7 @@ type Need = (&'static str, &'static str);
 /// task was built on this machine.
 const BUILD: [Need; 2] = [("cc", "gcc"), ("/usr/include/stdio.h", "libc6-dev")];
 /// For the lab and the suite.
-const LAB: [Need; 14] = [
+const LAB: [Need; 17] = [
     ("sshd", SSHD),
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
@@ -68,6 +68,9 @@ const LAB: [Need; 14] = [
     ("bpftool", "bpftool"),
     ("xdp-filter", "xdp-tools"),
     ("promtool", PROMETHEUS),
+    ("nft", "nftables"),
+    ("iptables-save", "iptables"),
+    ("mptcpize", "mptcpize"),
 ];
 /// For the list of advisories, which is a git repository.
 const LINT: [Need; 2] = [("git", "git"), ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates")];

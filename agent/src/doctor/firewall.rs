@@ -82,8 +82,9 @@ fn ask_nft() -> io::Result<Vec<Target>> {
     nft::targets(&printed).map_err(io::Error::other)
 }
 
+/// All tables that are there: to ask for one by name would make it.
 fn ask_iptables(program: &str) -> io::Result<Vec<Target>> {
-    let printed = command::text(installed(program)?.args(["-t", "nat"]), PATIENCE)?;
+    let printed = command::text(&mut installed(program)?, PATIENCE)?;
     Ok(iptables::targets(&printed))
 }
 

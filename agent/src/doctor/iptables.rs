@@ -1,4 +1,4 @@
-//! What `iptables-save` prints of the table nat, as far as it sends packets elsewhere.
+//! What `iptables-save` prints, as far as it sends packets elsewhere; only rules of the table nat do.
 
 use std::net::IpAddr;
 

@@ -1,0 +1,139 @@
+//! What is wrong with sshd's configuration and with PAM's.
+
+use anyhow::Result;
+
+use super::{CONFIG, Findings, findings, right, shell, with_changed};
+use crate::scene::Scene;
+
+const SNIPPET: &str = "/etc/ssh/sshd_config.d/50-cotter.conf";
+const SSHD: &str = "/etc/ssh/sshd_config";
+const PAM: &str = "/etc/pam.d/sshd";
+const COMMAND: &str =
+    "AuthorizedPrincipalsCommand /usr/lib/cotter/cotter-hook principals --user %u --cert %k";
+const USER: &str = "AuthorizedPrincipalsCommandUser nobody";
+
+/// With this line first in sshd's configuration.
+fn with_line(scene: &Scene, line: &str) -> Result<Findings> {
+    with_changed(scene, SSHD, "", &format!("{line}\n"))
+}
+
+/// With these lines last, where blocks stand.
+fn with_block(scene: &Scene, lines: &str) -> Result<Findings> {
+    let last = "Include /etc/ssh/sshd_config.d/50-cotter.conf\n";
+    with_changed(scene, SSHD, last, &format!("{last}{lines}\n"))
+}
+
+#[test]
+fn a_configuration_that_sshd_refuses() -> Result<()> {
+    let scene = right(|agent| agent)?;
+    with_line(&scene, "Nonsense yes")?.have("sshd", "error", "Bad configuration option: Nonsense");
+    with_block(&scene, "Match User !root\nX11Forwarding no")?.have(
+        "sshd-match",
+        "warning",
+        "Match User !root",
+    );
+    Ok(())
+}
+
+#[test]
+fn a_command_that_is_not_asked_or_not_ours() -> Result<()> {
+    const ID: &str = "principals-command";
+    let scene = right(|agent| agent)?;
+    let with = |from: &str, to: &str| with_changed(&scene, SNIPPET, from, to);
+    with(&format!("{COMMAND}\n{USER}"), "")?.have(ID, "warning", "setup sshd");
+    with(COMMAND, "AuthorizedPrincipalsCommand /bin/echo %u")?.have(ID, "error", "/bin/echo");
+    with(USER, "AuthorizedPrincipalsCommandUser root")?.have(ID, "warning", "as root");
+    with(USER, "AuthorizedPrincipalsCommandUser nemo")?.have(ID, "error", "no account");
+    let block = "Match User git\nAuthorizedPrincipalsCommand none";
+    with_block(&scene, block)?.have(ID, "warning", "Match User git: sshd does not ask");
+    Ok(())
+}
+
+#[test]
+fn what_gets_in_without_being_asked_about() -> Result<()> {
+    let scene = right(|agent| agent)?;
+    let file = "AuthorizedPrincipalsFile /etc/ssh/principals/%u";
+    with_line(&scene, file)?.have("principals-file", "warning", "/etc/ssh/principals/%u");
+    with_block(&scene, &format!("Match Address 192.0.2.0/24\n{file}"))?.have(
+        "principals-file",
+        "warning",
+        "Match Address 192.0.2.0/24: ",
+    );
+    with_block(&scene, "Match User git\nUsePAM no")?.have("sshd", "error", "UsePAM");
+    with_line(&scene, "UsePAM no")?.have("use-pam", "error", "set UsePAM yes");
+
+    let own = "AuthorizedKeysFile .ssh/authorized_keys /etc/cotter/break-glass.keys";
+    with_line(&scene, own)?.have("authorized-keys", "warning", ".ssh/authorized_keys");
+    let command = "AuthorizedKeysCommand /bin/true\nAuthorizedKeysCommandUser nobody";
+    with_line(&scene, command)?.have("authorized-keys", "warning", "AuthorizedKeysCommand");
+    let block = "Match User git\nAuthorizedKeysFile /srv/git/keys";
+    let found = with_block(&scene, block)?;
+    found.have("authorized-keys", "warning", "Match User git: keys of /srv/git/keys");
+    found.have("break-glass-asked", "warning", "Match User git: ");
+    for word in ["allow", "deny"] {
+        let config = scene.lab.node().read(CONFIG)?;
+        scene.lab.node().write(CONFIG, &format!("other_logins = \"{word}\"\n{config}"))?;
+        with_line(&scene, own)?.have("authorized-keys", "ok", "");
+        scene.lab.node().write(CONFIG, &config)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_login_that_takes_longer_than_the_agent_waits() -> Result<()> {
+    let scene = right(|agent| agent)?;
+    with_line(&scene, "LoginGraceTime 121")?.have("login-grace-time", "warning", "121 s");
+    with_line(&scene, "LoginGraceTime 0")?.have("login-grace-time", "warning", "for ever");
+    Ok(())
+}
+
+#[test]
+fn authorities_that_only_one_side_trusts_or_that_come_in_another_way() -> Result<()> {
+    let scene = right(|agent| agent)?;
+    let node = scene.lab.node();
+    let other = lab::Ca::new(node, "other")?.public_key()?;
+    let keys = "/etc/cotter/user_ca.pub";
+    let ours = node.read(keys)?;
+    with_changed(&scene, keys, "", &other)?.have("trusted-ca", "warning", "and the agent does not");
+    let found = with_changed(&scene, keys, &ours, &other)?;
+    found.have("trusted-ca", "warning", "and sshd does not");
+    with_changed(&scene, keys, &ours, "garbage\n")?.have("trusted-ca", "warning", "mend the file");
+    with_line(&scene, "TrustedUserCAKeys none")?.have("trusted-ca", "warning", "trusts no authority");
+
+    let emergency = "/etc/cotter/break-glass.keys";
+    let with = |line: &str| with_changed(&scene, emergency, "", &format!("cert-authority {line}"));
+    with(&ours)?.have("cert-authority", "warning", "which the agent trusts too");
+    with(&other)?.have("cert-authority", "warning", "break-glass.keys makes SHA256:");
+    shell(&scene, "mkdir /etc/ssh/keys")?;
+    node.write("/etc/ssh/keys/alice", &format!("cert-authority,principals=\"root\" {other}"))?;
+    let found = with_line(&scene, "AuthorizedKeysFile /etc/ssh/keys/%u /etc/cotter/break-glass.keys")?;
+    found.have("cert-authority", "warning", "/etc/ssh/keys/alice makes SHA256:");
+    Ok(())
+}
+
+#[test]
+fn pam_that_does_not_run_the_hook_where_it_belongs() -> Result<()> {
+    let scene = right(|agent| agent)?;
+    let hook = "session include cotter\n";
+    with_changed(&scene, PAM, hook, "")?.have("pam", "error", "which sshd asks");
+    let environment = "session required pam_env.so user_readenv=1\n";
+    with_changed(&scene, PAM, hook, &format!("{environment}{hook}"))?.have("pam", "error", "deceive");
+    with_changed(&scene, "/etc/pam.d/cotter", " type=open_session /usr", " /usr")?.have(
+        "pam",
+        "error",
+        "type=open_session",
+    );
+    Ok(())
+}
+
+#[test]
+fn a_hook_that_sshd_does_not_run() -> Result<()> {
+    let scene = right(|agent| agent)?;
+    shell(&scene, "chmod 775 /usr/lib/cotter/cotter-hook")?;
+    findings(&scene)?.have("hook", "error", "is not root's alone");
+    shell(&scene, "chmod 700 /usr/lib/cotter/cotter-hook")?;
+    findings(&scene)?.have("hook", "error", "not everybody may run");
+    shell(&scene, "rm /usr/lib/cotter/cotter-hook")?;
+    findings(&scene)?.have("hook", "error", "No such file");
+    Ok(())
+}
