@@ -43,7 +43,7 @@ pub use self::method::{AttachMode, Method, TcHook};
 pub use self::object::capacity;
 use self::pins::Pins;
 pub(crate) use self::pins::{check as check_pin_directory, is_on_bpffs};
-pub(crate) use self::probe::{ProgramKind, has_tcx, try_programs};
+pub(crate) use self::probe::{ProgramKind, has_tcx, left_attached, try_programs};
 pub use self::removal::remove;
 pub use self::tables::{Counters, Tables};
 pub use self::takeover::Takeover;

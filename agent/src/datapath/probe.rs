@@ -1,11 +1,16 @@
 //! What the kernel takes of ours, found by trying, without a trace.
 
 use std::io;
+use std::path::Path;
 
+use agent_ebpf::ABI_VERSION;
 use rustix::io::Errno;
 
+use super::link::link_name;
 use super::object::{self, Program};
-use super::{Error, tcx_line};
+use super::pins::version_directory;
+use super::{Error, Method, tcx_line};
+use crate::interfaces::Interface;
 
 /// What a program hangs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,5 +41,17 @@ pub(crate) fn has_tcx() -> io::Result<bool> {
         Ok(_) => Ok(true),
         Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// How a device's packets are judged by what an agent has left pinned; filters at clsact are not found.
+pub(crate) fn left_attached(pin_dir: &Path, interface: &Interface) -> Option<Method> {
+    let directory = version_directory(pin_dir, ABI_VERSION);
+    let is_pinned = |program| directory.join(link_name(program, interface.index)).exists();
+    match interface.xdp {
+        Some(xdp) if is_pinned(Program::Xdp) => {
+            Some(if xdp.generic { Method::XdpGeneric } else { Method::Xdp })
+        }
+        _not_ours => (is_pinned(Program::Tc) || is_pinned(Program::TcLayer3)).then_some(Method::Tcx),
     }
 }

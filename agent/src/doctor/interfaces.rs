@@ -1,5 +1,7 @@
 //! Interfaces: how the programs are attached to each, or would be, and what stands in the way.
 
+use std::path::Path;
+
 use super::{Finding, Node};
 use crate::config::{AttachMode, Config};
 use crate::daemon::call::{AttachmentStatus, Cause, NotCovered, Status};
@@ -17,7 +19,7 @@ pub(super) fn findings(node: &Node) -> Vec<Finding> {
     };
     match (&node.status, &node.config) {
         (Ok(status), config) => in_force(status, config.as_ref().ok(), &all),
-        (Err(_), Ok(config)) => to_come(config, &all),
+        (Err(_), Ok(config)) => to_come(config, &node.places.bpf_pin_dir, &all),
         (Err(_), Err(_)) => Vec::new(),
     }
 }
@@ -78,13 +80,17 @@ fn not_covered(interfaces: &[NotCovered]) -> Vec<Finding> {
     findings
 }
 
-/// As an agent with this configuration would try.
-fn to_come(config: &Config, all: &[Interface]) -> Vec<Finding> {
+/// As an earlier agent has left it, and as one with this configuration would try.
+fn to_come(config: &Config, pin_dir: &Path, all: &[Interface]) -> Vec<Finding> {
     let (wanted, others) = coverage::wanted(&config.interfaces, all);
-    let would_try = |interface: &&Interface| {
+    let to_come = |interface: &&Interface| {
+        let name = &interface.name;
+        if let Some(method) = datapath::left_attached(pin_dir, interface) {
+            return Finding::ok("interface", format!("{name}: still attached by {method}, without an agent"));
+        }
         let ways = datapath::ways(interface, config.attach, config.tc_hook, None);
         let ways: Vec<&str> = ways.into_iter().map(datapath::Method::name).collect();
-        Finding::ok("interface", format!("{}: would be attached by {}", interface.name, ways.join(", else ")))
+        Finding::ok("interface", format!("{name}: would be attached by {}", ways.join(", else ")))
     };
-    wanted.iter().map(would_try).chain(not_covered(&others)).collect()
+    wanted.iter().map(to_come).chain(not_covered(&others)).collect()
 }

@@ -4,6 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::statfs;
+
+/// `CGROUP2_SUPER_MAGIC` of `linux/magic.h`.
+const CGROUP2_MAGIC: i64 = 0x6367_7270;
+
 /// The cgroup2 file system of this node.
 #[derive(Debug, Clone)]
 pub struct Cgroups {
@@ -17,7 +22,8 @@ impl Cgroups {
     /// It is not mounted, or `/proc` cannot be read.
     pub fn find() -> io::Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        let root = mounts.lines().find_map(cgroup2_mount_point);
+        // A mount that another covers is listed too.
+        let root = mounts.lines().filter_map(cgroup2_mount_point).find(|point| is_cgroup2(point));
         root.map(|root| Self { root })
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "cgroup2 is not mounted"))
     }
@@ -66,6 +72,11 @@ fn cgroup2_mount_point(line: &str) -> Option<PathBuf> {
     let mut fields = mount.split(' ');
     let (root, point) = (fields.nth(3)?, fields.next()?);
     (file_system.starts_with("cgroup2 ") && root == "/").then(|| Path::new(point).to_owned())
+}
+
+fn is_cgroup2(path: &Path) -> bool {
+    #[allow(clippy::unnecessary_cast, reason = "the field has another type on other architectures")]
+    statfs(path).is_ok_and(|found| found.f_type as i64 == CGROUP2_MAGIC)
 }
 
 fn cgroup_of(pid: u32) -> Option<String> {
