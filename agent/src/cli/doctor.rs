@@ -23,8 +23,7 @@ pub(super) fn doctor(common: &Common) -> Result<Exit, Failure> {
 }
 
 fn status(common: &Common) -> Result<Box<Status>, Failure> {
-    match client::call(common, &Call::Status)? {
-        Answer::Status(status) => Ok(status),
-        other => Err(client::unexpected(&other)),
-    }
+    let answer = client::call(common, &Call::Status)?;
+    let Answer::Status(status) = answer else { return Err(client::unexpected(&answer)) };
+    Ok(status)
 }

@@ -167,7 +167,7 @@ pub(crate) fn is_on_bpffs(path: &Path) -> bool {
 /// Looks at a pin directory and those above it, if they are there: whether nobody but root can change what lies in it.
 pub(crate) fn check(path: &Path) -> Result<(), Error> {
     let parent = path.parent().filter(|parent| parent.is_dir());
-    let checked = parent.map_or(Ok(()), |parent| check_parents(parent));
+    let checked = parent.map_or(Ok(()), check_parents);
     let checked =
         checked.and_then(|()| if path.symlink_metadata().is_ok() { check_own(path) } else { Ok(()) });
     checked.map_err(|why| Error::PinDirectory { path: path.into(), why })

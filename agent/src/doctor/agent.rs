@@ -25,8 +25,8 @@ pub(super) fn findings(node: &Node) -> Vec<Finding> {
         Ok(status) => {
             let answers = format!("the agent runs in mode {}", status.mode.mode);
             let mut findings =
-                vec![Finding::ok("agent", answers), admin_socket(node), mode_file(node, status)];
-            findings.push(executable(status));
+                vec![Finding::ok("agent", answers), mode_file(node, status), executable(status)];
+            findings.extend(node.is_open().then(|| admin_socket(node)));
             findings.extend(metrics(node));
             findings
         }

@@ -16,8 +16,8 @@ use crate::interfaces;
 pub(super) struct Target {
     /// The rule, as far as it is to be told.
     pub(super) rule: String,
-    /// Addresses; none: this node.
-    pub(super) addresses: Vec<IpAddr>,
+    /// Addresses, as far as they are to be told; `None`: this node's own.
+    pub(super) addresses: Option<Vec<IpAddr>>,
     /// Ports, first and last of each range; none: the one that the packet has, see `from`.
     pub(super) ports: Vec<(u16, u16)>,
     /// Ports that the rule is for; none: all.
@@ -27,7 +27,8 @@ pub(super) struct Target {
 impl Target {
     /// Whether it may be one of these ports of this node.
     fn reaches(&self, local: &BTreeSet<IpAddr>, login_ports: &[u16]) -> bool {
-        let here = self.addresses.is_empty() || self.addresses.iter().any(|address| local.contains(address));
+        let is_local = |addresses: &Vec<IpAddr>| addresses.iter().any(|address| local.contains(address));
+        let here = self.addresses.as_ref().is_none_or(is_local);
         let ports = if self.ports.is_empty() { &self.from } else { &self.ports };
         let fits =
             |port: &u16| ports.is_empty() || ports.iter().any(|(first, last)| (first..=last).contains(&port));
@@ -38,7 +39,7 @@ impl Target {
 pub(super) fn findings(node: &Node) -> Vec<Finding> {
     const ID: &str = "redirected-port";
     let Ok(config) = &node.config else { return Vec::new() };
-    if !node.lacking.is_empty() {
+    if !node.is_open() {
         return Vec::new();
     }
     let local = interfaces::list().map(|all| interfaces::addresses(&all)).unwrap_or_default();
@@ -98,8 +99,8 @@ fn installed(program: &str) -> io::Result<Command> {
 mod tests {
     use super::*;
 
-    fn target(addresses: &[&str], ports: &[(u16, u16)], from: &[(u16, u16)]) -> Target {
-        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    fn target(addresses: Option<&[&str]>, ports: &[(u16, u16)], from: &[(u16, u16)]) -> Target {
+        let addresses = addresses.map(|all| all.iter().map(|one| one.parse().unwrap()).collect());
         Target { rule: String::new(), addresses, ports: ports.into(), from: from.into() }
     }
 
@@ -107,12 +108,13 @@ mod tests {
     fn only_what_ends_at_a_login_port_of_this_node_counts() {
         let local = BTreeSet::from(["198.51.100.10".parse().unwrap()]);
         let reaches = |target: Target| target.reaches(&local, &[22]);
-        assert!(reaches(target(&[], &[(22, 22)], &[(2222, 2222)])));
-        assert!(reaches(target(&["198.51.100.10"], &[(20, 25)], &[])));
-        assert!(reaches(target(&["198.51.100.10"], &[], &[(22, 22)])));
-        assert!(reaches(target(&["198.51.100.10"], &[], &[])));
-        assert!(!reaches(target(&["172.17.0.2"], &[(22, 22)], &[(2222, 2222)])));
-        assert!(!reaches(target(&[], &[(80, 80)], &[(22, 22)])));
-        assert!(!reaches(target(&["198.51.100.10"], &[], &[(80, 80), (443, 443)])));
+        assert!(reaches(target(None, &[(22, 22)], &[(2222, 2222)])));
+        assert!(reaches(target(Some(&["198.51.100.10"]), &[(20, 25)], &[])));
+        assert!(reaches(target(Some(&["198.51.100.10"]), &[], &[(22, 22)])));
+        assert!(reaches(target(Some(&["198.51.100.10"]), &[], &[])));
+        assert!(!reaches(target(Some(&["172.17.0.2"]), &[(22, 22)], &[(2222, 2222)])));
+        assert!(!reaches(target(Some(&[]), &[(22, 22)], &[])), "of a named map it cannot be told");
+        assert!(!reaches(target(None, &[(80, 80)], &[(22, 22)])));
+        assert!(!reaches(target(Some(&["198.51.100.10"]), &[], &[(80, 80), (443, 443)])));
     }
 }

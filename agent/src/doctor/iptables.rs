@@ -16,7 +16,7 @@ fn target(rule: &str) -> Option<Target> {
         words.iter().position(|word| *word == option).and_then(|at| words.get(at + 1)).copied()
     };
     let (addresses, ports) = match after("-j")? {
-        "REDIRECT" => (Vec::new(), after("--to-ports").map_or_else(Vec::new, ranges)),
+        "REDIRECT" => (None, after("--to-ports").map_or_else(Vec::new, ranges)),
         "DNAT" => destination(after("--to-destination")?),
         _others => return None,
     };
@@ -25,14 +25,16 @@ fn target(rule: &str) -> Option<Target> {
 }
 
 /// `ADDRESS[-ADDRESS][:PORT[-PORT]]`, an IPv6 address with ports in brackets.
-fn destination(text: &str) -> (Vec<IpAddr>, Vec<(u16, u16)>) {
+fn destination(text: &str) -> (Option<Vec<IpAddr>>, Vec<(u16, u16)>) {
     let (address, ports) = match text.strip_prefix('[') {
         Some(rest) => rest.split_once("]:").unwrap_or((rest, "")),
         None if text.matches(':').count() > 1 => (text, ""),
         None => text.split_once(':').unwrap_or((text, "")),
     };
-    let addresses =
-        address.split('-').filter_map(|address| address.trim_end_matches(']').parse().ok()).collect();
+    let parsed =
+        |address: &str| address.split('-').filter_map(|one| one.trim_end_matches(']').parse().ok()).collect();
+    // Without an address only the port changes.
+    let addresses = Some(address).filter(|address| !address.is_empty()).map(parsed);
     (addresses, if ports.is_empty() { Vec::new() } else { ranges(ports) })
 }
 
@@ -53,15 +55,17 @@ mod tests {
     fn rules_are_read_as_iptables_prints_them() {
         let printed = "*nat\n:PREROUTING ACCEPT [0:0]\n\
             -A PREROUTING -p tcp -m tcp --dport 2222 -j REDIRECT --to-ports 22\n\
+            -A PREROUTING -p tcp -j DNAT --to-destination :2200\n\
             -A PREROUTING -p tcp -m multiport --dports 80,8000:8080 -j DNAT --to-destination 198.51.100.10:20-25\n\
             -A PREROUTING -d 2001:db8::1/128 -p tcp -j DNAT --to-destination [2001:db8::10]:22\n\
             -A PREROUTING -j DNAT --to-destination 2001:db8::10\n\
             -A OUTPUT -p tcp --dport 2222 -j REDIRECT --to-ports 22\n\
             -A POSTROUTING -j MASQUERADE\nCOMMIT\n";
         let read: Vec<_> = targets(printed).into_iter().map(|it| (it.addresses, it.ports, it.from)).collect();
-        let address = |text: &str| vec![text.parse().unwrap()];
+        let address = |text: &str| Some(vec![text.parse().unwrap()]);
         let expected = [
-            (vec![], vec![(22, 22)], vec![(2222, 2222)]),
+            (None, vec![(22, 22)], vec![(2222, 2222)]),
+            (None, vec![(2200, 2200)], vec![]),
             (address("198.51.100.10"), vec![(20, 25)], vec![(80, 80), (8000, 8080)]),
             (address("2001:db8::10"), vec![(22, 22)], vec![]),
             (address("2001:db8::10"), vec![], vec![]),

@@ -18,7 +18,7 @@ const OLDEST: (u32, u32) = (6, 1);
 pub(super) fn findings(node: &Node) -> Vec<Finding> {
     let release = rustix::system::uname();
     let mut findings = vec![version(&release.release().to_string_lossy()), btf()];
-    if node.lacking.is_empty() {
+    if node.is_open() {
         findings.extend(datapath::try_programs().into_iter().map(program));
         let wants_tcx = node.config.as_ref().is_ok_and(|config: &Config| config.tc_hook == TcHook::Tcx);
         findings.push(tcx(datapath::has_tcx(), wants_tcx));

@@ -1,5 +1,5 @@
 //! `doctor`: looks for what would keep Cotter from working, or let logins pass it by. It changes nothing, leaves no
-//! trace, and ends within seconds whatever hangs.
+//! trace, and waits for nothing longer than some seconds.
 
 mod agent;
 mod authorities;
@@ -49,16 +49,29 @@ struct Node {
     listeners: Option<Vec<Listener>>,
 }
 
+impl Node {
+    /// Whether this process may look at everything; what it may not is nobody's fault, and left out.
+    fn is_open(&self) -> bool {
+        self.lacking.is_empty()
+    }
+}
+
 /// Looks at everything. `status` is the agent's answer, or why there is none.
 #[must_use]
 pub fn examine(config_path: &Path, status: Result<Box<Status>, String>) -> Vec<Finding> {
     let config = config::load_trusted(config_path);
     let port = config.as_ref().ok().and_then(|config| config.login_ports.first().copied()).unwrap_or(22);
-    let lacking = capabilities::lacking();
-    let listeners = config.as_ref().ok().filter(|_| lacking.is_empty());
-    let listeners = listeners.and_then(|config| listener::all(&config.sshd_paths).ok());
-    let node =
-        Node { places: Places::of(config_path), sshd: Sshd::ask(port), config, status, lacking, listeners };
+    let mut node = Node {
+        config,
+        places: Places::of(config_path),
+        status,
+        sshd: Sshd::ask(port),
+        lacking: capabilities::lacking(),
+        listeners: None,
+    };
+    if let (true, Ok(config)) = (node.is_open(), &node.config) {
+        node.listeners = listener::all(&config.sshd_paths).ok();
+    }
     let looks: [fn(&Node) -> Vec<Finding>; 16] = [
         capabilities::findings,
         kernel::findings,

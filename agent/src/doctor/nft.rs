@@ -30,7 +30,7 @@ fn of_rule(rule: &Value) -> Vec<Target> {
     let to = statements().filter_map(|statement| statement.get("redirect").or_else(|| statement.get("dnat")));
     let target = |to: &Value| Target {
         rule: format!("{} handle {}", place(rule, "chain"), rule["handle"]),
-        addresses: addresses(&to["addr"]),
+        addresses: to.get("addr").map(addresses),
         ports: ports(&to["port"]),
         from: from.clone(),
     };
@@ -94,10 +94,10 @@ mod tests {
             .map(|it| (it.rule, it.addresses, it.ports, it.from))
             .collect();
         let expected = [
-            ("ip nat pre handle 3".to_owned(), vec![], vec![(22, 22)], vec![(80, 80), (2200, 2299)]),
+            ("ip nat pre handle 3".to_owned(), None, vec![(22, 22)], vec![(80, 80), (2200, 2299)]),
             (
                 "ip nat pre handle 4".to_owned(),
-                vec!["198.51.100.10".parse().unwrap()],
+                Some(vec!["198.51.100.10".parse().unwrap()]),
                 vec![(2222, 2222), (22, 22)],
                 vec![],
             ),

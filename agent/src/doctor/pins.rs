@@ -12,7 +12,7 @@ pub(super) fn findings(node: &Node) -> Vec<Finding> {
     }
     let own = match datapath::check_pin_directory(directory) {
         Err(error) => Finding::error("pin-directory", causes(&error), "see to that, and restart the agent"),
-        Ok(()) if node.status.is_ok() && !datapath::is_loaded(directory) => {
+        Ok(()) if node.is_open() && node.status.is_ok() && !datapath::is_loaded(directory) => {
             let what = format!("{name} holds no maps of the running agent: somebody has removed them");
             Finding::error("pin-directory", what, "systemctl restart cotter-agent")
         }

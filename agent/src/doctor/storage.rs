@@ -10,6 +10,9 @@ use rustix::io::Errno;
 use super::{Finding, Node};
 
 pub(super) fn findings(node: &Node) -> Vec<Finding> {
+    if !node.is_open() {
+        return Vec::new();
+    }
     let pid = node.status.as_ref().ok().map(|status| status.pid);
     let state = &node.places.state_dir;
     let mut findings = vec![match takes_files(&seen_by(pid, state)) {
