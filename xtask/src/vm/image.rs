@@ -11,8 +11,9 @@ use super::kernel::Kernel;
 use crate::{cargo, setup, step};
 
 /// What makes the guest a whole system, beside what the lab needs.
-const SYSTEM: [&str; 12] = [
+const SYSTEM: [&str; 13] = [
     "adduser",
+    "chrony",
     "dbus",
     "kmod",
     "libpam-systemd",
