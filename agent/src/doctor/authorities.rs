@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 use cotter_hook::break_glass;
 use pinning::CaKey;
 
-use super::sshd::Sshd;
 use super::{Finding, Node};
+use crate::setup::sshd::Effective;
 use crate::setup::sshd_config::matches;
 
+/// Whom sshd and the agent trust.
+const TRUSTED: &str = "trusted-ca";
+/// Whom sshd trusts beside that.
+const BESIDE: &str = "cert-authority";
 /// The most bytes of a file with keys that is looked into.
 const MOST: u64 = 1 << 20;
 
@@ -24,77 +28,73 @@ pub(super) fn findings(node: &Node) -> Vec<Finding> {
         .flat_map(|cluster| &cluster.user_ca)
         .map(CaKey::fingerprint)
         .collect();
-    let mut findings = trusted(sshd, &ours);
-    findings.extend(by_keys_files(sshd, &ours));
+    let mut findings = sshd.look(
+        &["trustedusercakeys"],
+        Finding::ok(TRUSTED, "sshd and the agent trust the same authorities"),
+        |name, effective| trusted(name, effective, &ours),
+    );
+    findings.extend(sshd.look(
+        &["authorizedkeysfile"],
+        Finding::ok(BESIDE, "no file of keys that is the administrator's makes an authority of one"),
+        |_, effective| by_keys_files(effective, &ours),
+    ));
     findings
 }
 
 /// sshd's TrustedUserCAKeys against the clusters' `user_ca`.
-fn trusted(sshd: &Sshd, ours: &BTreeSet<String>) -> Vec<Finding> {
-    const ID: &str = "trusted-ca";
-    let file = sshd.ordinary().value("trustedusercakeys");
+fn trusted(name: &str, effective: &Effective, ours: &BTreeSet<String>) -> Vec<Finding> {
+    let file = effective.value("trustedusercakeys");
     if file == "none" {
-        let what = "sshd trusts no authority (TrustedUserCAKeys): no certificate gets in";
-        return vec![Finding::warning(ID, what, "cotter-agent setup sshd")];
+        let what = format!("{name}: sshd trusts no authority (TrustedUserCAKeys): no certificate gets in");
+        return vec![Finding::warning(TRUSTED, what, "cotter-agent setup sshd")];
     }
-    let keys = match read(Path::new(file))
-        .and_then(|text| CaKey::parse_all(&text).map_err(|error| error.to_string()))
-    {
+    let read = read(Path::new(file));
+    let keys = match read.and_then(|text| CaKey::parse_all(&text).map_err(|error| error.to_string())) {
         Ok(keys) => keys,
         Err(error) => {
-            let what = format!("TrustedUserCAKeys {file}: {error}");
-            return vec![Finding::warning(ID, what, "mend the file")];
+            let what = format!("{name}: TrustedUserCAKeys {file}: {error}");
+            return vec![Finding::warning(TRUSTED, what, "mend the file")];
         }
     };
     let theirs: BTreeSet<String> = keys.iter().map(CaKey::fingerprint).collect();
     let only_theirs = theirs.difference(ours).map(|key| {
         let what = format!(
-            "sshd trusts the authority {key} ({file}), and the agent does not: it denies its certificates"
+            "{name}: sshd trusts the authority {key} ({file}), and the agent does not: it denies its certificates"
         );
-        Finding::warning(ID, what, "name it as the user_ca of a [[cluster]], or take it out of that file")
+        Finding::warning(TRUSTED, what, "name it as the user_ca of a [[cluster]], or take it out of that file")
     });
     let only_ours = ours.difference(&theirs).map(|key| {
         let what = format!(
-            "the agent trusts the authority {key}, and sshd does not: its certificates do not get in"
+            "{name}: the agent trusts the authority {key}, and sshd does not: its certificates do not get in"
         );
-        Finding::warning(ID, what, format!("add it to {file}"))
+        Finding::warning(TRUSTED, what, format!("add it to {file}"))
     });
-    let found: Vec<Finding> = only_theirs.chain(only_ours).collect();
-    if !found.is_empty() {
-        return found;
-    }
-    vec![Finding::ok(ID, "sshd and the agent trust the same authorities")]
+    only_theirs.chain(only_ours).collect()
 }
 
 /// `cert-authority` lines where sshd looks for keys: it takes such an authority's certificates without asking the
 /// command, also those of one that it trusts by TrustedUserCAKeys as well. Users' own files are not looked into.
-fn by_keys_files(sshd: &Sshd, ours: &BTreeSet<String>) -> Vec<Finding> {
-    const ID: &str = "cert-authority";
+fn by_keys_files(effective: &Effective, ours: &BTreeSet<String>) -> Vec<Finding> {
     let files: BTreeSet<PathBuf> =
-        sshd.ordinary().value("authorizedkeysfile").split_whitespace().flat_map(files).collect();
-    let mut found = Vec::new();
-    for file in &files {
-        let text = read(file).unwrap_or_default();
-        for line in break_glass::authorities(text.as_bytes()) {
-            let key = CaKey::parse_all(&String::from_utf8_lossy(line));
-            let key = key.ok().and_then(|keys| keys.first().map(CaKey::fingerprint)).unwrap_or_default();
-            let known = if ours.contains(&key) { ", which the agent trusts too," } else { "" };
-            let what = format!(
-                "{} makes {key}{known} an authority: sshd takes its certificates without asking Cotter before the session \
-                 opens",
-                file.display()
-            );
-            found.push(Finding::warning(
-                ID,
-                what,
-                "take the cert-authority line out, and use TrustedUserCAKeys",
-            ));
-        }
-    }
-    if !found.is_empty() {
-        return found;
-    }
-    vec![Finding::ok(ID, "no file of keys that is the administrator's makes an authority of one")]
+        effective.value("authorizedkeysfile").split_whitespace().flat_map(files).collect();
+    files.iter().flat_map(|file| authorities_in(file, ours)).collect()
+}
+
+fn authorities_in(file: &Path, ours: &BTreeSet<String>) -> Vec<Finding> {
+    let text = read(file).unwrap_or_default();
+    let finding = |line: &[u8]| {
+        let key = CaKey::parse_all(&String::from_utf8_lossy(line));
+        let key = key.ok().and_then(|keys| keys.first().map(CaKey::fingerprint));
+        let key = key.unwrap_or_else(|| "what is no key".to_owned());
+        let known = if ours.contains(&key) { ", which the agent trusts too," } else { "" };
+        let what = format!(
+            "{} makes {key}{known} an authority: sshd takes its certificates without asking Cotter before the session \
+             opens",
+            file.display()
+        );
+        Finding::warning(BESIDE, what, "take the cert-authority line out, and use TrustedUserCAKeys")
+    };
+    break_glass::authorities(text.as_bytes()).map(finding).collect()
 }
 
 /// The files that a pattern of AuthorizedKeysFile means, unless they are in users' homes.

@@ -31,6 +31,7 @@ use self::listener::Listener;
 use self::sshd::Sshd;
 use crate::config::{self, Config, ConfigError, Places};
 use crate::daemon::call::Status;
+use crate::setup;
 
 /// How long another program may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,7 +43,7 @@ struct Node {
     /// What the agent says is in force, or why it says nothing.
     status: Result<Box<Status>, String>,
     /// What sshd goes by, or why it does not say.
-    sshd: Result<Sshd, String>,
+    sshd: Result<Sshd, setup::Error>,
     /// The capabilities that this process lacks of those that looking takes.
     lacking: CapabilitySet,
     /// The sockets on which sshd listens, where this process may look.

@@ -8,7 +8,7 @@ use super::{Finding, Node, PATIENCE};
 use crate::command;
 use crate::setup::connection::Connection;
 use crate::setup::sshd::{CONFIG, Effective};
-use crate::setup::{snippet, sshd_config, survey};
+use crate::setup::{Error, snippet, sshd_config, survey};
 
 /// What sshd goes by.
 pub(super) struct Sshd {
@@ -21,15 +21,14 @@ pub(super) struct Sshd {
 
 impl Sshd {
     /// Has sshd say it, for connections to a port.
-    pub(super) fn ask(port: u16) -> Result<Self, String> {
-        let lines = sshd_config::read(Path::new(CONFIG), Path::new("")).map_err(|error| error.to_string())?;
-        let mut unclear = Vec::new();
-        let effective =
-            |connection: &Connection| Effective::of(connection).map_err(|error| error.to_string());
-        let mut connections = survey::connections(&lines, &port.to_string(), &mut unclear).into_iter();
-        let ordinary =
-            connections.next().map_or_else(|| Err("no connection to ask for".into()), |it| effective(&it))?;
-        let blocks: Result<_, String> = connections.map(|it| Ok((it.name(), effective(&it)?))).collect();
+    pub(super) fn ask(port: u16) -> Result<Self, Error> {
+        let (port, mut unclear) = (port.to_string(), Vec::new());
+        let lines = sshd_config::read(Path::new(CONFIG), Path::new(""))?;
+        let ordinary = Effective::of(&Connection::ordinary(&port))?;
+        let connections = survey::connections(&lines, &port, &mut unclear);
+        let blocks = connections.iter().filter(|connection| connection.block.is_some());
+        let blocks: Result<_, Error> =
+            blocks.map(|block| Ok((block.name(), Effective::of(block)?))).collect();
         Ok(Self { ordinary, blocks: blocks?, unclear })
     }
 
@@ -53,18 +52,17 @@ impl Sshd {
 
     /// Looks at what is in force for all logins, and where one of the keywords differs, for each block; `well` if
     /// nothing is found.
-    pub(super) fn look(
+    pub(super) fn look<Found: IntoIterator<Item = Finding>>(
         &self,
         keywords: &[&str],
         well: Finding,
-        look: impl Fn(&str, &Effective) -> Option<Finding>,
+        look: impl Fn(&str, &Effective) -> Found,
     ) -> Vec<Finding> {
         let differs = |block: &&(String, Effective)| {
             keywords.iter().any(|keyword| block.1.value(keyword) != self.ordinary.value(keyword))
         };
         let mut found: Vec<Finding> = look("all logins", &self.ordinary).into_iter().collect();
-        found
-            .extend(self.blocks.iter().filter(differs).filter_map(|(name, effective)| look(name, effective)));
+        found.extend(self.blocks.iter().filter(differs).flat_map(|(name, effective)| look(name, effective)));
         if found.is_empty() { vec![well] } else { found }
     }
 }

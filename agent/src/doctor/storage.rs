@@ -15,7 +15,9 @@ pub(super) fn findings(node: &Node) -> Vec<Finding> {
     }
     let pid = node.status.as_ref().ok().map(|status| status.pid);
     let state = &node.places.state_dir;
-    let mut findings = vec![match takes_files(&seen_by(pid, state)) {
+    // An agent that starts makes it.
+    let there = state.ancestors().find(|directory| directory.is_dir()).unwrap_or(state);
+    let mut findings = vec![match takes_files(&seen_by(pid, there)) {
         Ok(()) => {
             Finding::ok("state-directory", format!("{} takes what must outlive a reboot", state.display()))
         }

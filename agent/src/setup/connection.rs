@@ -11,12 +11,12 @@ pub(crate) struct Connection {
     local_address: String,
     local_port: String,
     /// The block that it is meant for.
-    pub(super) block: Option<String>,
+    pub(crate) block: Option<String>,
 }
 
 impl Connection {
     /// Root's from this very machine.
-    pub(super) fn ordinary(port: &str) -> Self {
+    pub(crate) fn ordinary(port: &str) -> Self {
         Self {
             user: "root".into(),
             host: "localhost".into(),

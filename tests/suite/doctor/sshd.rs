@@ -98,6 +98,9 @@ fn authorities_that_only_one_side_trusts_or_that_come_in_another_way() -> Result
     let found = with_changed(&scene, keys, &ours, &other)?;
     found.have("trusted-ca", "warning", "and sshd does not");
     with_changed(&scene, keys, &ours, "garbage\n")?.have("trusted-ca", "warning", "mend the file");
+    node.write("/etc/ssh/git_ca.pub", &other)?;
+    let found = with_block(&scene, "Match User git\nTrustedUserCAKeys /etc/ssh/git_ca.pub")?;
+    found.have("trusted-ca", "warning", "Match User git: sshd trusts the authority");
     with_line(&scene, "TrustedUserCAKeys none")?.have("trusted-ca", "warning", "trusts no authority");
 
     let emergency = "/etc/cotter/break-glass.keys";
@@ -107,6 +110,8 @@ fn authorities_that_only_one_side_trusts_or_that_come_in_another_way() -> Result
     shell(&scene, "mkdir /etc/ssh/keys")?;
     node.write("/etc/ssh/keys/alice", &format!("cert-authority,principals=\"root\" {other}"))?;
     let found = with_line(&scene, "AuthorizedKeysFile /etc/ssh/keys/%u /etc/cotter/break-glass.keys")?;
+    found.have("cert-authority", "warning", "/etc/ssh/keys/alice makes SHA256:");
+    let found = with_block(&scene, "Match User alice\nAuthorizedKeysFile /etc/ssh/keys/alice")?;
     found.have("cert-authority", "warning", "/etc/ssh/keys/alice makes SHA256:");
     Ok(())
 }
