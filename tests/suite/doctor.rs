@@ -19,6 +19,9 @@ const CONFIG: &str = "/etc/cotter/agent.toml";
 /// What systemd-timesyncd leaves once it has set the clock: the machine that runs this need not have such a thing.
 const TIME_IS_SET: &str = "/run/systemd/timesync/synchronized";
 
+/// It explains every word.
+const MANUAL: &str = include_str!("../../docs/administrators.md");
+
 /// The words by which scripts know the findings of a node on which all is well.
 const IDS: &str = "\
     admin-socket agent agent-capabilities authorized-keys bpffs break-glass break-glass-asked btf \
@@ -54,6 +57,7 @@ impl Findings {
     /// There is one of this id and level whose line, with its remedy, has this text.
     #[track_caller]
     fn have(&self, id: &str, level: &str, what: &str) {
+        assert!(MANUAL.contains(&format!("`{id}`")), "{id} is not in the manual");
         let line = |it: &Value| format!("{}; {}", it["what"], it["remedy"]);
         let fits = |it: &&Value| it["id"] == id && it["level"] == level && line(it).contains(what);
         assert!(
@@ -142,6 +146,7 @@ fn on_a_right_node_all_is_well_and_stays_untouched() -> Result<()> {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids, IDS.split_whitespace().collect::<Vec<_>>());
+    assert!(ids.iter().all(|id| MANUAL.contains(&format!("`{id}`"))), "{ids:?}");
     assert_eq!(shell(&scene, files)?, before);
 
     let printed = scene.agent.told(&["doctor"])?;
