@@ -6,7 +6,8 @@ use crate::daemon::call::{Answer, Call, Status};
 use crate::doctor::{self, Level};
 
 pub(super) fn doctor(common: &Common) -> Result<Exit, Failure> {
-    let findings = doctor::examine(&common.config, status(common).map_err(|failure| failure.to_string()));
+    let findings =
+        doctor::examine(&common.config, status(common).map_err(|failure| failure.message().to_owned()));
     if common.json {
         output::json(&findings);
     } else {

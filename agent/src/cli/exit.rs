@@ -1,7 +1,7 @@
 //! How a command ends.
 
 use super::plain::{self, Lines};
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::process::ExitCode;
 
 /// An exit code with a meaning.
@@ -33,12 +33,6 @@ impl From<Exit> for ExitCode {
 pub(super) struct Failure {
     exit: Exit,
     message: String,
-}
-
-impl Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
 }
 
 impl Failure {
