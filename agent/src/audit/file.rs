@@ -37,7 +37,7 @@ impl EventFile {
         }
         let Some(file) = &mut self.open else { return Ok(()) };
         let length = file.metadata()?.len();
-        // What there was room for of a line would be torn, and the next one part of it.
+        // Without room for all of a line, half of it would stay, and the next one become part of it.
         file.write_all(format!("{line}\n").as_bytes()).or_else(|error| file.set_len(length).and(Err(error)))
     }
 

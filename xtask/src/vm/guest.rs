@@ -75,7 +75,7 @@ impl Guest {
         qemu.arg("-drive").arg(drive("results", &traces.results(), "off"));
         qemu.args(["-device", "virtio-blk-pci,drive=results,serial=results"]);
         if order.peer {
-            qemu.args(wire(traces, "node", "peer"));
+            qemu.args(wire("node", "peer", "52:54:00:00:00:01")).current_dir(directory);
         }
         let complaints = File::create(directory.join("qemu.log"))?;
         qemu.stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints);
@@ -103,7 +103,8 @@ impl Guest {
 /// The machine beside a guest, whose traces it shares: it waits to be told what to do by the guest, and ends when dropped.
 pub(crate) fn peer(order: &Order, traces: &Traces) -> Result<Ended> {
     let mut qemu = machine(order, "1", "512");
-    qemu.arg("-append").arg(command_line("cotter.peer")).args(wire(traces, "peer", "node"));
+    qemu.arg("-append").arg(command_line("cotter.peer"));
+    qemu.args(wire("peer", "node", "52:54:00:00:00:02")).current_dir(&traces.directory);
     qemu.arg("-serial").arg(to_file(&traces.directory.join("peer-serial.log")));
     qemu.arg("-serial").arg(to_file(&traces.directory.join("peer.log")));
     let complaints = File::create(traces.directory.join("peer-qemu.log"))?;
@@ -111,14 +112,13 @@ pub(crate) fn peer(order: &Order, traces: &Traces) -> Result<Ended> {
     Ok(Ended::when_dropped(qemu.spawn().context("cannot run qemu")?))
 }
 
-/// Arguments for a network device whose frames go from the end of a wire called `own` to the end called `other`. It has no
-/// offloads, which native XDP could not do with: there is nobody to do them.
-fn wire(traces: &Traces, own: &str, other: &str) -> [OsString; 4] {
-    let end = |name: &str| traces.directory.join(format!("{name}.wire"));
-    let mut wire = option("dgram,id=wire,local.type=unix,remote.type=unix,local.path=", &end(own));
-    wire.push(option(",remote.path=", &end(other)));
-    let address = if own == "peer" { "52:54:00:00:00:02" } else { "52:54:00:00:00:01" };
-    ["-netdev".into(), wire, "-device".into(), format!("virtio-net-pci,netdev=wire,mac={address}").into()]
+/// Arguments for a network device at this end of the wire between a guest and its peer, for machines that are run in the
+/// directory of the traces: the path of a socket must be short. It has no offloads, which native XDP could not do with:
+/// nobody is there to do them.
+fn wire(own: &str, other: &str, address: &str) -> [String; 4] {
+    let wire = format!("local.type=unix,local.path={own}.wire,remote.type=unix,remote.path={other}.wire");
+    let device = format!("virtio-net-pci,netdev=wire,mac={address}");
+    ["-netdev".into(), format!("dgram,id=wire,{wire}"), "-device".into(), device]
 }
 
 /// A root shell of the guest on this terminal.
