@@ -29,7 +29,7 @@ pub use mode::Mode;
 pub use node::{Node, Penalty};
 pub use packet::{Content, EXTENSION_HEADERS, Frame, Layer, Packet, Protocol, Segment, Step};
 pub use port::{Port, PortClass, Ports};
-pub use reason::{Action, Reason};
+pub use reason::{Action, Reason, carried};
 pub use session::{Session, SessionId, SessionState};
 pub use tables::Tables;
 pub use verdict::{Verdict, verdict};
@@ -38,7 +38,7 @@ pub use verdict::{Verdict, verdict};
 ///
 /// Maps are pinned below a directory of this number. A record may grow into its reserved bytes without a change
 /// here; anything that an agent of the same number would misread needs the next one.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = if cfg!(feature = "next-abi") { 2 } else { 1 };
 
 /// Coarse monotonic time (`CLOCK_MONOTONIC_COARSE`) in nanoseconds.
 pub type Nanoseconds = u64;

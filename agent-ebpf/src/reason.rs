@@ -82,6 +82,9 @@ impl Reason {
     /// Room in `COUNTERS` for reasons to come; the counters of overruled reasons start here.
     pub const ROOM: u32 = 32;
 
+    /// Entries of `COUNTERS`: the second half holds what the first half of earlier agents' maps has counted.
+    pub const COUNTERS: u32 = 4 * Self::ROOM;
+
     /// What the reason does to a packet.
     #[inline(always)]
     pub const fn action(self) -> Action {
@@ -146,6 +149,11 @@ impl Reason {
 }
 
 const _: () = assert!(Reason::ALL.len() <= Reason::ROOM as usize);
+
+/// Where `COUNTERS` holds what a counter had come to in the maps of earlier agents; no kernel program counts there.
+pub const fn carried(counter: u32) -> u32 {
+    Reason::COUNTERS / 2 + counter
+}
 
 #[cfg(test)]
 mod tests {

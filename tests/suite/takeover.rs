@@ -1,11 +1,13 @@
 //! The agent's hands on the kernel: what it finds, keeps, copies and leaves alone.
 
 use std::fs;
+use std::net::{SocketAddrV6, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use agent_ebpf::{ABI_VERSION, Address, Flow, FlowKey, Network, Session, SessionId};
+use agent_ebpf::{ABI_VERSION, Address, Flow, FlowKey, Network, Reason, Session, SessionId};
 use cotter_agent::datapath::{AttachMode, Datapath, Error, KernelLog, Method, Settings, Takeover, TcHook};
 use cotter_agent::interfaces::{self, Interface};
 use lab::kernel::has_tcx;
@@ -98,6 +100,44 @@ fn maps_of_another_size_or_a_neighbouring_version_are_copied() {
         assert_eq!((methods(&datapath), datapath.verify().unwrap()), (vec![Method::Xdp], vec![]));
         assert_knows_the_session(&datapath);
         assert!(!Path::new(&version(ABI_VERSION + 1)).exists(), "nothing of the other version stays");
+    });
+}
+
+/// Packets that any reason has counted.
+fn counted(datapath: &Datapath) -> u64 {
+    let counters = datapath.tables().unwrap().counters().unwrap();
+    Reason::ALL.into_iter().map(|reason| counters.of(reason)).sum()
+}
+
+/// Sends packets to the device, until a number of them has been judged.
+fn be_judged(datapath: &Datapath, packets: u64) {
+    let all_nodes = SocketAddrV6::new("ff02::1".parse().unwrap(), 9, 0, index_of("n1"));
+    let socket = UdpSocket::bind("[::]:0").unwrap();
+    while counted(datapath) < packets {
+        // An address must have come up before.
+        let _sent = socket.send_to(b"x", all_nodes);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn index_of(device: &str) -> u32 {
+    interfaces::list().unwrap().into_iter().find(|interface| interface.name == device).unwrap().index
+}
+
+#[test]
+fn what_was_counted_in_other_maps_is_still_counted() {
+    in_a_private_namespace(|| {
+        agent_that_died(&device());
+        let (mut former, _) = open(PINS);
+        for (generation, max_sessions) in [(1, 32), (2, 16)] {
+            be_judged(&former, 500 * generation);
+            drop(former);
+            let (datapath, found) = Datapath::open(&settings(PINS, max_sessions)).unwrap();
+            assert_eq!(found, Takeover::Migrated { from: ABI_VERSION, sessions: 1 });
+            let after = counted(&datapath);
+            assert!((500 * generation..500 * generation + 400).contains(&after), "{after}: each counts once");
+            former = datapath;
+        }
     });
 }
 

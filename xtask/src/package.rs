@@ -1,6 +1,6 @@
 //! The Debian package: binaries, manual pages and completions built for release, and packed by cargo-deb.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -24,6 +24,26 @@ pub(crate) fn run() -> Result<PathBuf> {
     step::run("lintian", &mut lintian)?;
     println!("xtask: {}", package.display());
     Ok(package)
+}
+
+/// A later version of the package, at `later`: the same, but for an agent whose maps are of the next version.
+pub(crate) fn next(package: &Path, later: &Path) -> Result<()> {
+    let mut build = cargo::command();
+    // Not for release: the tests have built most of it like this anyway.
+    build.args(["build", "--package", "cotter-agent", "--features", "agent-ebpf/next-abi"]);
+    step::run("cargo build: agent with the next ABI", &mut build)?;
+    let replace = r#"
+        directory=$(mktemp -d)
+        trap 'rm -rf "$directory"' EXIT
+        dpkg-deb -R "$1" "$directory"
+        strip -o "$directory/usr/sbin/cotter-agent" "$2"
+        sed -i 's/^Version: .*/&+next/' "$directory/DEBIAN/control"
+        dpkg-deb -b -Znone "$directory" "$3"
+    "#;
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", replace, "sh"]).arg(package);
+    shell.arg(cargo::target_directory()?.join("debug/cotter-agent")).arg(later);
+    step::run("dpkg-deb: the next version of the package", &mut shell).map(drop)
 }
 
 /// Builds everything that `packaging/Cargo.toml` names below `target/release`.

@@ -35,10 +35,10 @@ impl EventFile {
         if !self.is_current() {
             self.open = Some(OpenOptions::new().create(true).append(true).mode(0o640).open(&self.path)?);
         }
-        match &mut self.open {
-            Some(file) => file.write_all(format!("{line}\n").as_bytes()),
-            None => Ok(()),
-        }
+        let Some(file) = &mut self.open else { return Ok(()) };
+        let length = file.metadata()?.len();
+        // Without room for all of a line, half of it would stay, and the next one become part of it.
+        file.write_all(format!("{line}\n").as_bytes()).or_else(|error| file.set_len(length).and(Err(error)))
     }
 
     fn is_current(&self) -> bool {

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// Between two sweeps; longer where a sweep takes long, so that it never takes more than a twentieth of a core.
 const SWEEP: Duration = Duration::from_secs(1);
+/// But not so long that the watchdog, to which each sweep is a sign of life, would think the agent hangs.
+const LONGEST_REST: Duration = Duration::from_secs(10);
 /// Between two looks at connections without a session.
 const STRANGERS: Duration = Duration::from_secs(5);
 /// Between two reports of what was dropped.
@@ -40,7 +42,7 @@ pub(super) async fn sweeps(daemon: Arc<Daemon>) {
             report = Instant::now();
         }
         start::notify(&[sd_notify::NotifyState::Watchdog]);
-        tokio::time::sleep(SWEEP.max(began.elapsed() * 20)).await;
+        tokio::time::sleep((began.elapsed() * 20).clamp(SWEEP, LONGEST_REST)).await;
     }
 }
 

@@ -5,12 +5,13 @@
 
 use std::path::Path;
 
-use agent_ebpf::{Drops, Flow, FlowKey, Node, Penalty, Ports, Session};
+use agent_ebpf::{Drops, Flow, FlowKey, Node, Penalty, Ports, Session, carried};
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, Map, MapData, MapError, MapInfo};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, PerCpuValues};
 
 use super::Error;
 use super::object::{DetailsRecord, MAPS};
+use super::pins;
 use super::table::{FULL, errno};
 
 /// The maps without which there is nothing to take over.
@@ -39,6 +40,24 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<usize, Error> {
     hash::<KEY, { size_of::<Flow>() }>(from, to, "FLOWS")?;
     forget_closed(from, to)?;
     Ok(sessions)
+}
+
+/// Adds what other maps have counted to what these carry, and takes the others' counters away: they count once. No program
+/// may be attached over the others any more.
+pub(super) fn carry_counters(from: &Path, to: &Path) -> Result<(), Error> {
+    let error = || Error::map("COUNTERS");
+    let mut target: PerCpuArray<_, u64> = open(to, "COUNTERS")?;
+    let source: PerCpuArray<_, u64> = open(from, "COUNTERS")?;
+    for counter in 0..carried(0).min(source.len()) {
+        // Other maps may have no room for what they carry.
+        let earlier = source.get(&carried(counter), 0).map_or(0, |values| values.iter().sum());
+        let counted: u64 = source.get(&counter, 0).map_err(error())?.iter().sum();
+        let mut values = target.get(&carried(counter), 0).map_err(error())?.to_vec();
+        values[0] += earlier + counted;
+        let values = PerCpuValues::try_from(values).map_err(|error| Error::map("COUNTERS")(error.into()))?;
+        target.set(carried(counter), values, 0).map_err(error())?;
+    }
+    pins::remove(&from.join("COUNTERS"))
 }
 
 /// Whether a map of the other version is there with the keys that we know.

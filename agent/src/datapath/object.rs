@@ -75,7 +75,7 @@ pub(super) const MAPS: [Shape; 14] = [
     Shape::of::<u32, u64>("INTERFACE_DROPS", MapType::Hash, Entries::Fixed(16384)),
     Shape::of::<[u32; 5], u8>("NEVER_DROP", MapType::LpmTrie, Entries::Fixed(4096)),
     Shape::of::<Address, Penalty>("PENALTIES", MapType::Hash, Entries::Fixed(16384)),
-    Shape::of::<u32, u64>("COUNTERS", MapType::PerCpuArray, Entries::Fixed(2 * Reason::ROOM)),
+    Shape::of::<u32, u64>("COUNTERS", MapType::PerCpuArray, Entries::Fixed(Reason::COUNTERS)),
     Shape::of::<(), ()>("EVENTS", MapType::RingBuf, Entries::Fixed(1 << 18)),
     Shape::of::<u32, Budget>("EVENT_BUDGET", MapType::PerCpuArray, Entries::Fixed(1)),
 ];

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use agent_ebpf::{
     Address, DETAILS_CAPACITY, Drops, Flow, FlowKey, Nanoseconds, Network, Node, Penalty, Ports, Reason,
-    Session, SessionId, SocketCookie,
+    Session, SessionId, SocketCookie, carried,
 };
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
@@ -244,12 +244,13 @@ impl Tables {
         Ok(self.penalties.keys()?.len())
     }
 
-    /// The packets counted by all CPUs.
+    /// The packets counted by all CPUs, in these maps and those before them.
     pub fn counters(&self) -> Result<Counters, Error> {
-        let count = |counter: u32| -> Result<u64, Error> {
-            let values = self.counters.get(&counter, 0).map_err(Error::map("COUNTERS"))?;
+        let entry = |index: u32| -> Result<u64, Error> {
+            let values = self.counters.get(&index, 0).map_err(Error::map("COUNTERS"))?;
             Ok(values.iter().sum())
         };
+        let count = |counter: u32| Ok::<_, Error>(entry(counter)? + entry(carried(counter))?);
         let mut counters = Counters { by_reason: [0; _], overruled: [0; _] };
         for reason in Reason::ALL {
             counters.by_reason[reason as usize] = count(reason.counter())?;

@@ -188,7 +188,19 @@ impl Datapath {
         for program in Program::ALL {
             pins::remove(&former(&self.directory().join(program_name(program))))?;
         }
-        others.iter().try_for_each(|directory| pins::remove(directory))
+        for directory in &others {
+            self.carry_counters(directory);
+            pins::remove(directory)?;
+        }
+        Ok(())
+    }
+
+    /// Whatever cannot be read of what was counted before is no reason not to start.
+    fn carry_counters(&self, from: &Path) {
+        if let Err(error) = migration::carry_counters(from, &self.directory()) {
+            let (from, error) = (from.display(), causes(&error));
+            tracing::warn!(%from, error, "what was counted there is forgotten");
+        }
     }
 
     fn adopt_links(&mut self, directory: &Path, interfaces: &[Interface]) -> Result<(), Error> {

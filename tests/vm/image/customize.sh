@@ -12,6 +12,13 @@ done
 mkdir -p "$root/etc/systemd/journald.conf.d"
 printf '[Journal]\nStorage=persistent\nRateLimitIntervalSec=0\n' >"$root/etc/systemd/journald.conf.d/guest.conf"
 
+# sshd's own package, for it to be upgraded.
+(
+    cd "$root/opt"
+    APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get -q -o APT::Sandbox::User=root download openssh-server
+    mv openssh-server_*.deb openssh-server.deb
+)
+
 # What the guest is given lies on a disk as a tar archive.
 cat >"$root/etc/systemd/system/payload.service" <<'UNIT'
 [Unit]

@@ -26,6 +26,8 @@ pub(crate) struct Order<'a> {
     pub(crate) accelerator: Accelerator,
     /// Another guest has been through the same.
     pub(crate) again: bool,
+    /// Another machine stands beside it.
+    pub(crate) peer: bool,
 }
 
 /// A guest that runs what it was given; it ends when dropped.
@@ -66,12 +68,15 @@ impl Guest {
         fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
         File::create(traces.results())?.set_len(RESULTS)?;
         File::create(traces.words())?;
-        let mut qemu = machine(order);
+        let mut qemu = machine(order, PROCESSORS, MEMORY);
         let again = if order.again { "cotter.again" } else { "" };
         qemu.arg("-append").arg(command_line(&format!("{} {again}", order.accelerator.word())));
         qemu.arg("-serial").arg(to_file(&traces.serial())).arg("-serial").arg(to_file(&traces.words()));
         qemu.arg("-drive").arg(drive("results", &traces.results(), "off"));
         qemu.args(["-device", "virtio-blk-pci,drive=results,serial=results"]);
+        if order.peer {
+            qemu.args(wire("node", "peer", "52:54:00:00:00:01")).current_dir(directory);
+        }
         let complaints = File::create(directory.join("qemu.log"))?;
         qemu.stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints);
         let child = qemu.spawn().context("cannot run qemu")?;
@@ -95,9 +100,30 @@ impl Guest {
     }
 }
 
+/// The machine beside a guest, whose traces it shares: it waits to be told what to do by the guest, and ends when dropped.
+pub(crate) fn peer(order: &Order, traces: &Traces) -> Result<Ended> {
+    let mut qemu = machine(order, "1", "512");
+    qemu.arg("-append").arg(command_line("cotter.peer"));
+    qemu.args(wire("peer", "node", "52:54:00:00:00:02")).current_dir(&traces.directory);
+    qemu.arg("-serial").arg(to_file(&traces.directory.join("peer-serial.log")));
+    qemu.arg("-serial").arg(to_file(&traces.directory.join("peer.log")));
+    let complaints = File::create(traces.directory.join("peer-qemu.log"))?;
+    qemu.stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints);
+    Ok(Ended::when_dropped(qemu.spawn().context("cannot run qemu")?))
+}
+
+/// Arguments for a network device at this end of the wire between a guest and its peer, for machines that are run in the
+/// directory of the traces: the path of a socket must be short. It has no offloads, which native XDP could not do with:
+/// nobody is there to do them.
+fn wire(own: &str, other: &str, address: &str) -> [String; 4] {
+    let wire = format!("local.type=unix,local.path={own}.wire,remote.type=unix,remote.path={other}.wire");
+    let device = format!("virtio-net-pci,netdev=wire,mac={address}");
+    ["-netdev".into(), format!("dgram,id=wire,{wire}"), "-device".into(), device]
+}
+
 /// A root shell of the guest on this terminal.
 pub(crate) fn shell(order: &Order) -> Result<ExitCode> {
-    let mut qemu = machine(order);
+    let mut qemu = machine(order, PROCESSORS, MEMORY);
     qemu.arg("-append").arg(command_line("cotter.shell")).args(["-serial", "mon:stdio"]);
     let mut child = Ended::when_dropped(qemu.spawn().context("cannot run qemu")?);
     println!("xtask: {} boots; `poweroff` ends it, Ctrl-A X at once", order.kernel.release);
@@ -117,9 +143,9 @@ pub(crate) fn to_file(path: &Path) -> OsString {
     option("file:", path)
 }
 
-fn machine(order: &Order) -> Command {
+fn machine(order: &Order, processors: &str, memory: &str) -> Command {
     let mut qemu = qemu();
-    qemu.args(order.accelerator.arguments()).args(["-smp", PROCESSORS, "-m", MEMORY, "-no-reboot"]);
+    qemu.args(order.accelerator.arguments()).args(["-smp", processors, "-m", memory]);
     qemu.arg("-kernel").arg(order.kernel.image());
     // The kernel has drivers for NVMe and ext4 built in: no initial file system is needed. With a second such device
     // their names would race.
@@ -129,7 +155,7 @@ fn machine(order: &Order) -> Command {
     qemu
 }
 
-/// What the kernel is told; a panic ends the machine.
+/// What the kernel is told; after a panic it starts anew, which the runner tells.
 fn command_line(more: &str) -> String {
     format!("root=/dev/nvme0n1 rw console=ttyS0 panic=-1 systemd.show_status=1 {more}")
 }

@@ -84,10 +84,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let kernels: Vec<Kernel> =
         series.iter().map(|series| kernel::unpacked(*series)).collect::<Result<_>>()?;
     let accelerator = Accelerator::find(&kernels)?;
+    let peer = payload::checks_the_node(&options.filter);
     let mut all_well = true;
     for (number, kernel) in kernels.iter().enumerate() {
         let disk = image::disk(&root, kernel)?;
-        let order = Order { kernel, disk: &disk, payload: &payload, accelerator, again: number > 0 };
+        let order = Order { kernel, disk: &disk, payload: &payload, accelerator, again: number > 0, peer };
         if options.shell {
             return guest::shell(&order);
         }

@@ -30,7 +30,11 @@ impl Payload {
         let copy = |from: &Path, name: &str| {
             fs::copy(from, directory.join(name)).map(drop).with_context(|| from.display().to_string())
         };
-        copy(&package::run()?, "cotter.deb")?;
+        let package = package::run()?;
+        copy(&package, "cotter.deb")?;
+        if checks_the_node(filter) {
+            package::next(&package, &directory.join("cotter-next.deb"))?;
+        }
         for name in PROGRAMS {
             copy(&cargo::target_directory()?.join("release").join(name), name)?;
         }
@@ -47,6 +51,11 @@ impl Payload {
         step::run("tar: what the guests run", &mut tar)?;
         Ok(Self { archive })
     }
+}
+
+/// Whether the node is checked beside the suite, or alone.
+pub(crate) fn checks_the_node(filter: &[String]) -> bool {
+    filter.is_empty() || filter == ["node"]
 }
 
 /// Builds what the arguments say; the names and places of the executable files that come of it.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::cache;
-use super::guest::{Guest, Order, Traces};
+use super::guest::{self, Guest, Order, Traces};
 
 /// How long a guest may take to its first word; software on a busy machine takes a minute.
 const BOOT: Duration = Duration::from_secs(300);
@@ -25,7 +25,9 @@ pub(crate) fn of(order: &Order, keep: bool) -> Result<bool> {
     let traces = Traces { directory: cache::directory().join("runs").join(name) };
     println!("xtask: Linux {} boots", order.kernel.release);
     let start = Instant::now();
-    let end = follow(&mut Guest::boot(order, &traces)?, name)?;
+    let mut guest = Guest::boot(order, &traces)?;
+    let _peer = if order.peer { Some(guest::peer(order, &traces)?) } else { None };
+    let end = follow(&mut guest, name)?;
     let all_well = matches!(end, End::Exit(0));
     println!("xtask: Linux {}: {end} after {} s", order.kernel.release, start.elapsed().as_secs());
     if all_well && !keep {

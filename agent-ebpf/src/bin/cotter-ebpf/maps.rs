@@ -45,7 +45,7 @@ static NEVER_DROP: LpmTrie<Address, u8, 4096> = LpmTrie::new();
 #[btf_map]
 static PENALTIES: HashMap<Address, Penalty, 16384, ON_DEMAND> = HashMap::new();
 #[btf_map]
-static COUNTERS: PerCpuArray<u64, { 2 * Reason::ROOM as usize }> = PerCpuArray::new();
+static COUNTERS: PerCpuArray<u64, { Reason::COUNTERS as usize }> = PerCpuArray::new();
 #[btf_map]
 static EVENTS: RingBuf<Event, { 1 << 18 }> = RingBuf::new();
 #[btf_map]
