@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
 use cotter_agent::datapath::Tables;
-use lab::{ALICE, AgentSetup, Identity, Lab, eventually, within};
+use lab::{ALICE, Identity, Lab, eventually, within};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -74,16 +74,18 @@ fn both_at_work(scene: &Scene, alice: &Identity, decider: &Decider) -> Result<()
 
 #[test]
 fn a_tcx_program_that_comes_before_ours_and_decides_alone_comes_behind_it() -> Result<()> {
-    comes_behind_ours_at_tcx(&node_with(Lab::start()?, &[r#"attach = "tc""#])?, "decider")
+    comes_behind_ours_at_tcx(Lab::start()?)
 }
 
 #[test]
-fn with_the_units_capabilities_a_tcx_program_of_others_comes_behind_ours_just_so() -> Result<()> {
-    let confined = |agent: AgentSetup| agent.line(r#"attach = "tc""#).confined();
-    comes_behind_ours_at_tcx(&Scene::new("enforce", confined, |sshd| sshd)?, "no name known")
+fn by_the_unit_a_tcx_program_of_others_comes_behind_ours_just_so() -> Result<()> {
+    comes_behind_ours_at_tcx(Lab::with_systemd()?)
 }
 
-fn comes_behind_ours_at_tcx(scene: &Scene, name: &str) -> Result<()> {
+fn comes_behind_ours_at_tcx(lab: Lab) -> Result<()> {
+    // Names of programs of others are for those who have CAP_SYS_ADMIN.
+    let name = if lab.has_systemd() { "no name known" } else { "decider" };
+    let scene = &node_with(lab, &[r#"attach = "tc""#])?;
     assert_method(scene, ALICE.device, "tcx")?;
     let (ours, alice) = (pinned_program(scene, PINS)?, scene.alice()?);
     let mut decider = Decider::load(scene.lab.node(), PASS)?;
