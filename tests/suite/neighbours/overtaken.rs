@@ -82,9 +82,13 @@ fn by_the_unit_a_tcx_program_of_others_comes_behind_ours_just_so() -> Result<()>
     comes_behind_ours_at_tcx(Lab::with_systemd()?)
 }
 
+/// What the agent calls the decider: names of programs of others are for those who have CAP_SYS_ADMIN.
+fn name(lab: &Lab) -> &'static str {
+    if lab.has_systemd() { "no name known" } else { "decider" }
+}
+
 fn comes_behind_ours_at_tcx(lab: Lab) -> Result<()> {
-    // Names of programs of others are for those who have CAP_SYS_ADMIN.
-    let name = if lab.has_systemd() { "no name known" } else { "decider" };
+    let name = name(&lab);
     let scene = &node_with(lab, &[r#"attach = "tc""#])?;
     assert_method(scene, ALICE.device, "tcx")?;
     let (ours, alice) = (pinned_program(scene, PINS)?, scene.alice()?);
@@ -120,8 +124,9 @@ fn a_fight_for_the_first_place_ends_with_the_interface_being_listed() -> Result<
     let (ours, theirs) = (pinned_program(&scene, PINS)?, decider.id()?);
     assert_eq!(in_line(&scene)?, [theirs, ours]);
     assert_method(&scene, ALICE.device, "tcx")?;
+    let name = name(&scene.lab);
     let why =
-        format!("programs of others come before ours and may decide alone: TCX program {theirs} (decider)");
+        format!("programs of others come before ours and may decide alone: TCX program {theirs} ({name})");
     assert_eq!(not_covered(&scene)?, Some(why));
 
     decider.leave_tcx(ALICE.device)?;
@@ -179,7 +184,8 @@ fn ours_at_clsact_goes_to_tcx_where_a_program_there_comes_before_it() -> Result<
     contested(&scene, 1, 0)?;
     // The configuration wants it at clsact, so there it stays.
     assert_method(&scene, ALICE.device, "clsact")?;
-    assert!(not_covered(&scene)?.is_some_and(|why| why.ends_with("(decider)")));
+    let known_as = format!("({})", name(&scene.lab));
+    assert!(not_covered(&scene)?.is_some_and(|why| why.ends_with(&known_as)));
     decider.leave_tcx(ALICE.device)?;
     contested(&scene, 1, 1)?;
     assert_eq!(not_covered(&scene)?, None);
