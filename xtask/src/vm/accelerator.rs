@@ -51,7 +51,9 @@ impl Accelerator {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Kvm => "",
-            Self::Tcg => "cotter.slow",
+            // A processor that no other program shares has no secrets to keep; each change of page tables costs software
+            // all that it has translated.
+            Self::Tcg => "cotter.slow pti=off spectre_v2=off",
         }
     }
 }
