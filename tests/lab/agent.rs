@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::ca::Ca;
-use crate::eventually::eventually;
+use crate::eventually::{eventually, within};
 use crate::lab::Lab;
 use crate::network::{ALICE, ELSEWHERE};
 use crate::place::Place;
@@ -17,6 +18,8 @@ use crate::service::Service;
 
 pub(crate) const AGENT: &str = "/usr/sbin/cotter-agent";
 pub(crate) const CONFIG: &str = "/etc/cotter/agent.toml";
+/// How long an agent may take to answer: where software runs the kernel, its verifier is busy for half a minute.
+const START: Duration = Duration::from_secs(100);
 const EVENTS: &str = "/var/log/cotter/events.jsonl";
 
 /// What stands in an agent's configuration and roles directory.
@@ -115,7 +118,7 @@ impl Agent {
     /// Starts it (again) with the configuration as it lies on the node, and waits until it answers.
     pub fn start(&mut self) -> Result<()> {
         self.launch()?;
-        eventually("the agent answers `status`", || {
+        within(START, "the agent answers `status`", || {
             if let Some(status) = self.exit_status()? {
                 bail!("the agent ended with {status}: {}", self.log()?);
             }

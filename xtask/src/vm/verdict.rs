@@ -21,7 +21,7 @@ struct Patience {
 const PATIENCE: Patience = Patience {
     boot: Duration::from_secs(300),
     silence: Duration::from_secs(300),
-    whole: Duration::from_secs(1500),
+    whole: Duration::from_secs(2400),
 };
 /// How long it may take to switch itself off.
 const FAREWELL: Duration = Duration::from_secs(30);
