@@ -97,9 +97,10 @@ impl AgentSetup {
     pub fn start(&self, lab: &Lab) -> Result<Agent> {
         self.write(lab)?;
         let node = lab.node().clone();
-        let runner: Box<dyn Runner> = match lab.has_systemd() {
-            true => Box::new(Service::new(node.clone())),
-            false => Box::new(Alone::new(node.clone())),
+        let runner: Box<dyn Runner> = if lab.has_systemd() {
+            Box::new(Service::new(node.clone()))
+        } else {
+            Box::new(Alone::new(node.clone()))
         };
         let mut agent = Agent { node, runner };
         agent.start()?;

@@ -21,8 +21,8 @@ for target in /usr/sbin/cotter-agent /usr/lib/cotter/cotter-hook; do
     [ -x "$binary" ] || continue
     install -o root -g root -m 755 /dev/null "$target"
     cp "$binary" "$target"
-    printf %s "$2" >/usr/lib/systemd/system/cotter-agent.service
 done
+[ ! -x "$1/cotter-agent" ] || printf %s "$2" >/usr/lib/systemd/system/cotter-agent.service
 mount -t tmpfs -o mode=1777 lab-tmp /tmp
 mount -t tmpfs -o mode=700 lab-root /root
 mount -t tmpfs -o mode=755 lab-home /home
