@@ -2,24 +2,25 @@
 
 use std::fmt::Write as _;
 use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::ca::Ca;
-use crate::eventually::eventually;
+use crate::eventually::{eventually, within};
 use crate::lab::Lab;
 use crate::network::{ALICE, ELSEWHERE};
 use crate::place::Place;
-use crate::process::Process;
+use crate::runner::{Alone, Runner};
+use crate::service::Service;
 
-const AGENT: &str = "/usr/lib/cotter/cotter-agent";
-const CONFIG: &str = "/etc/cotter/agent.toml";
+pub(crate) const AGENT: &str = "/usr/sbin/cotter-agent";
+pub(crate) const CONFIG: &str = "/etc/cotter/agent.toml";
+/// How long an agent may take to answer: where software runs the kernel, its verifier is busy for half a minute.
+const START: Duration = Duration::from_secs(100);
 const EVENTS: &str = "/var/log/cotter/events.jsonl";
-const LOG: &str = "/var/log/cotter/agent.log";
-/// What systemd starts the agent by.
-const UNIT: &str = include_str!("../../packaging/systemd/cotter-agent.service");
 
 /// What stands in an agent's configuration and roles directory.
 #[derive(Clone, Debug)]
@@ -28,7 +29,6 @@ pub struct AgentSetup {
     clusters: String,
     authorities: Vec<(String, String)>,
     roles: Vec<(String, String)>,
-    confined: bool,
 }
 
 impl AgentSetup {
@@ -37,13 +37,7 @@ impl AgentSetup {
         let mut top = format!("mode = \"{mode}\"\n");
         let _ = writeln!(top, "interfaces = [\"{}\", \"{}\"]", ALICE.device, ELSEWHERE.device);
         let _ = writeln!(top, "event_log = \"{EVENTS}\"");
-        Self { top, clusters: String::new(), authorities: Vec::new(), roles: Vec::new(), confined: false }
-    }
-
-    /// Gives the agent no more capabilities and groups than its unit does.
-    pub fn confined(mut self) -> Self {
-        self.confined = true;
-        self
+        Self { top, clusters: String::new(), authorities: Vec::new(), roles: Vec::new() }
     }
 
     /// Adds a line to the top of the configuration.
@@ -102,45 +96,31 @@ impl AgentSetup {
     /// Writes all of it to the node, starts an agent and waits until it answers.
     pub fn start(&self, lab: &Lab) -> Result<Agent> {
         self.write(lab)?;
-        let agent = Agent { node: lab.node().clone(), confined: self.confined, child: None };
-        agent.restarted()
+        let node = lab.node().clone();
+        let runner: Box<dyn Runner> = if lab.has_systemd() {
+            Box::new(Service::new(node.clone()))
+        } else {
+            Box::new(Alone::new(node.clone()))
+        };
+        let mut agent = Agent { node, runner };
+        agent.start()?;
+        Ok(agent)
     }
 }
 
-/// A running agent. Dropping it kills it, which ends nothing in the kernel: that goes with the lab.
+/// A running agent. What it has put into the kernel outlives it, and goes with the lab.
 #[derive(Debug)]
 pub struct Agent {
     node: Place,
-    confined: bool,
-    child: Option<Process>,
-}
-
-/// The value of a key of the unit.
-fn unit(key: &str) -> Result<&'static str> {
-    let line = UNIT.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    line.with_context(|| format!("the unit has no {key}"))
-}
-
-/// `setpriv` with what the unit grants.
-fn confinement() -> Result<Vec<String>> {
-    let granted = unit("CapabilityBoundingSet")?.split_whitespace();
-    let granted: Vec<String> = granted.map(|name| name.replace("CAP_", "+").to_ascii_lowercase()).collect();
-    let bounding = format!("--bounding-set=-all,{}", granted.join(","));
-    let groups = format!("--groups={}", unit("SupplementaryGroups")?.replace(' ', ","));
-    Ok(["setpriv".to_owned(), bounding, "--inh-caps=-all".into(), groups, "--no-new-privs".into()].into())
+    runner: Box<dyn Runner>,
 }
 
 impl Agent {
-    fn restarted(mut self) -> Result<Self> {
-        self.start()?;
-        Ok(self)
-    }
-
     /// Starts it (again) with the configuration as it lies on the node, and waits until it answers.
     pub fn start(&mut self) -> Result<()> {
         self.launch()?;
-        eventually("the agent answers `status`", || {
-            if let Some(status) = self.child.as_mut().map(|child| child.try_wait()).transpose()?.flatten() {
+        within(START, "the agent answers `status`", || {
+            if let Some(status) = self.exit_status()? {
                 bail!("the agent ended with {status}: {}", self.log()?);
             }
             Ok(self.cli(&["status", "--json"])?.status.success().then_some(()))
@@ -149,47 +129,27 @@ impl Agent {
 
     /// Starts it unless it runs.
     pub fn ensure_runs(&mut self) -> Result<()> {
-        if self.child.is_some() { Ok(()) } else { self.start() }
+        if self.runner.is_launched() { Ok(()) } else { self.start() }
     }
 
     /// Starts it without waiting for anything.
     pub fn launch(&mut self) -> Result<()> {
-        let present = self.node.enter(|| std::path::Path::new(AGENT).exists())?;
-        if !present {
-            bail!("no agent to run; build it first: cargo build -p cotter-agent -p cotter-hook");
-        }
-        let mut shell = Place::command("sh");
-        shell.args(["-c", "log=\"$0\"; exec \"$@\" >>\"$log\" 2>&1", LOG]);
-        if self.confined {
-            shell.args(confinement()?);
-        }
-        shell.args([AGENT, "run", "--config", CONFIG]);
-        self.child = Some(self.node.spawn(shell.stdin(Stdio::null()))?);
-        Ok(())
+        self.runner.launch()
     }
 
     /// Kills it at once, as a crash would.
     pub fn kill9(&mut self) -> Result<()> {
-        let mut child = self.child.take().context("the agent does not run")?;
-        child.kill()?;
-        child.wait()?;
-        Ok(())
+        self.runner.kill9()
     }
 
     /// Asks it to end and waits until it has.
     pub fn stop(&mut self) -> Result<ExitStatus> {
-        self.signal(Signal::TERM)?;
-        let status = eventually("the agent ends", || {
-            let child = self.child.as_mut().context("the agent does not run")?;
-            Ok(child.try_wait()?)
-        })?;
-        self.child = None;
-        Ok(status)
+        self.runner.stop()
     }
 
     /// How it ended, if it has.
     pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
-        Ok(self.child.as_mut().context("the agent does not run")?.try_wait()?)
+        self.runner.exit_status()
     }
 
     /// Sends it a signal: `HUP` makes it reload, `STOP` makes it hang, `CONT` wakes it.
@@ -199,8 +159,7 @@ impl Agent {
 
     /// Its process id in the caller's eyes.
     pub fn pid(&self) -> Result<Pid> {
-        let child = self.child.as_ref().context("the agent does not run")?;
-        Pid::from_raw(i32::try_from(child.id())?).context("a process id of zero")
+        self.runner.pid()
     }
 
     /// Runs `cotter-agent` on the node with the arguments.
@@ -223,7 +182,7 @@ impl Agent {
 
     /// What it has said on its standard output and error so far.
     pub fn log(&self) -> Result<String> {
-        self.node.read(LOG)
+        self.runner.log()
     }
 
     /// The audit events written so far, oldest first.

@@ -1,16 +1,24 @@
 //! A lab: its namespaces, its files, its end.
 
+use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
 
+use crate::eventually::eventually;
 use crate::network::{ALICE, ELSEWHERE, INSIDE, wire_up};
 use crate::place::Place;
+
+/// With the value `systemd`, all labs have it.
+const KIND: &str = "COTTER_LAB";
+/// What systemd starts the agent by.
+const UNIT: &str = include_str!("../../packaging/systemd/cotter-agent.service");
 
 /// A node and the hosts around it. Its processes, files, mounts, devices and kernel programs go away when it and all
 /// that runs in it are dropped, and also when the process that owns it is killed.
@@ -22,9 +30,30 @@ pub struct Lab {
 impl Lab {
     /// Sets up a lab; takes some hundred milliseconds. Needs root.
     pub fn start() -> Result<Self> {
-        let node = Place::node(Arc::new(Life::start()?));
+        match env::var_os(KIND) {
+            None => Self::on(Life::start(None)?),
+            Some(kind) if kind == "systemd" => Self::with_systemd(),
+            Some(kind) => bail!("{KIND}={}: there is no such lab", kind.display()),
+        }
+    }
+
+    /// Sets up a lab whose init is a systemd, which starts the agent by its unit.
+    pub fn with_systemd() -> Result<Self> {
+        let lab = Self::on(Life::start(Some(new_group()?))?)?;
+        let answers = || Path::new("/run/systemd/private").exists();
+        eventually("the lab's systemd answers", || Ok(lab.node.enter(answers)?.then_some(())))?;
+        Ok(lab)
+    }
+
+    fn on(life: Life) -> Result<Self> {
+        let node = Place::node(Arc::new(life));
         wire_up(&node, &[ALICE, ELSEWHERE, INSIDE])?;
         Ok(Self { node })
+    }
+
+    /// Whether its init is a systemd.
+    pub fn has_systemd(&self) -> bool {
+        self.node.group().is_some()
     }
 
     /// The node: sshd and the agent run here.
@@ -57,6 +86,8 @@ pub(crate) struct Life {
     pub(crate) network: OwnedFd,
     /// The namespace of the host name.
     pub(crate) uts: OwnedFd,
+    /// Where there is a systemd, its control group, as the caller sees it.
+    pub(crate) group: Option<PathBuf>,
     /// `unshare`, the parent of the lab's init.
     outer: Child,
     /// The pipe whose end is the end of the lab.
@@ -64,17 +95,26 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    fn start() -> Result<Self> {
-        let mut outer = Command::new("unshare")
+    fn start(group: Option<PathBuf>) -> Result<Self> {
+        let mut begin = match &group {
+            Some(group) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", include_str!("life.sh"), "life"]).arg(group).arg("unshare");
+                shell
+            }
+            None => Command::new("unshare"),
+        };
+        begin
             .args(["--mount", "--pid", "--net", "--uts", "--fork", "--kill-child=KILL", "--mount-proc"])
             .args(["--propagation", "private", "sh", "-c", include_str!("stage.sh"), "stage"])
             .arg(binaries()?)
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("cannot run unshare (package util-linux)")?;
+            .arg(UNIT);
+        if let Some(group) = &group {
+            begin.arg(group).arg(include_str!("boot.sh"));
+        }
+        begin.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        begin.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut outer = begin.spawn().context("cannot run unshare (package util-linux)")?;
         let lifeline = outer.stdin.take();
         if let Err(error) = await_ready(&mut outer) {
             drop(lifeline);
@@ -90,6 +130,7 @@ impl Life {
             children: namespace("pid_for_children")?,
             network: namespace("net")?,
             uts: namespace("uts")?,
+            group,
             outer,
             lifeline,
         })
@@ -123,8 +164,28 @@ fn await_ready(outer: &mut Child) -> Result<()> {
 
 /// The directory of the built binaries: that of the running one, or, as test binaries lie in `deps`, the one above.
 fn binaries() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("cannot find the running binary")?;
+    let own = env::current_exe().context("cannot find the running binary")?;
     let directory = own.parent().context("a binary without a directory")?;
     let above = if directory.ends_with("deps") { directory.parent() } else { None };
     Ok(above.unwrap_or(directory).to_owned())
+}
+
+/// Where cgroup2 is mounted on this machine.
+pub fn cgroup2() -> Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/mounts")?;
+    let point = |line: &str| -> Option<PathBuf> {
+        let mut fields = line.split(' ').skip(1);
+        let (point, kind) = (fields.next()?, fields.next()?);
+        (kind == "cgroup2").then(|| point.into())
+    };
+    mounts.lines().find_map(point).context("cgroup2 is not mounted")
+}
+
+/// Makes a control group for a lab.
+fn new_group() -> Result<PathBuf> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let group = cgroup2()?.join(format!("cotter-lab-{}-{number}", std::process::id()));
+    fs::create_dir(&group).with_context(|| group.display().to_string())?;
+    Ok(group)
 }

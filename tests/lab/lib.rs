@@ -12,6 +12,7 @@
 //! | `sshd` | a real sshd on the node |
 //! | `ssh` | a login from some place, short or long |
 //! | `agent` | a real agent on the node |
+//! | `runner`, `service` | what runs it: the test itself, or systemd by the package's unit |
 //! | `terminal` | a terminal with a program on it, as a person sees it |
 //! | `capture` | packets seen on a wire |
 //! | `frames` | packets made byte by byte |
@@ -31,6 +32,8 @@ mod lab;
 mod network;
 mod place;
 mod process;
+mod runner;
+mod service;
 mod ssh;
 mod sshd;
 mod terminal;
@@ -40,7 +43,7 @@ pub use ca::{Ca, Identity, Order};
 pub use capture::Capture;
 pub use eventually::{eventually, within};
 pub use hoard::Hoard;
-pub use lab::Lab;
+pub use lab::{Lab, cgroup2};
 pub use network::{ALICE, ELSEWHERE, INSIDE, NODE_V4, NODE_V6, Wire};
 pub use place::Place;
 pub use process::Process;

@@ -30,6 +30,11 @@ impl Place {
         Self { life: Arc::clone(&self.life), host: Some(name.to_owned()) }
     }
 
+    /// The control group of the lab's systemd, if it has one, as the caller sees it.
+    pub(crate) fn group(&self) -> Option<&Path> {
+        self.life.group.as_deref()
+    }
+
     /// What people call this place.
     pub fn name(&self) -> &str {
         self.host.as_deref().unwrap_or("node")

@@ -1,25 +1,28 @@
 # Sets the lab's stage, as the first process of new mount, pid, network and uts namespaces: everything that the lab
 # writes goes to memory of its own, and the host's files are only read.
-# Arguments: the directory with the built binaries (cotter-hook is taken from there if it is there).
+# Arguments: the directory with the built binaries, which are taken from there with their unit if they are there (else
+# those count that are installed); the unit; for a lab with systemd, its control group, and what goes on from here.
 set -eu
 umask 022
 echo node >/proc/sys/kernel/hostname
 
 mount -t tmpfs -o mode=755 lab-run /run
 mkdir -p /run/lab /run/sshd /run/netns
-for dir in etc usr/lib usr/share/pam-configs var; do
+for dir in etc usr/lib usr/sbin usr/share/pam-configs var; do
     mkdir -p "/run/lab/upper/$dir" "/run/lab/work/$dir"
     mount -t overlay -o "lowerdir=/$dir,upperdir=/run/lab/upper/$dir,workdir=/run/lab/work/$dir" "lab-$dir" "/$dir"
 done
 
-# The binaries come to where the packages put them: sshd accepts its commands only below directories of root's.
+# The binaries come to where the package puts them: sshd accepts its commands only below directories of root's.
 # Before /tmp, /root and /home are covered, for they may have been built there.
 mkdir -p /usr/lib/cotter
-for binary in cotter-agent cotter-hook; do
-    [ -x "$1/$binary" ] || continue
-    install -o root -g root -m 755 /dev/null "/usr/lib/cotter/$binary"
-    cp "$1/$binary" "/usr/lib/cotter/$binary"
+for target in /usr/sbin/cotter-agent /usr/lib/cotter/cotter-hook; do
+    binary=$1/${target##*/}
+    [ -x "$binary" ] || continue
+    install -o root -g root -m 755 /dev/null "$target"
+    cp "$binary" "$target"
 done
+[ ! -x "$1/cotter-agent" ] || printf %s "$2" >/usr/lib/systemd/system/cotter-agent.service
 mount -t tmpfs -o mode=1777 lab-tmp /tmp
 mount -t tmpfs -o mode=700 lab-root /root
 mount -t tmpfs -o mode=755 lab-home /home
@@ -45,6 +48,7 @@ for person in alice:4101 bob:4102; do
 done
 grep -q ^sshd: /etc/passwd || account sshd 4199 /run/sshd /usr/sbin/nologin
 printf '%s\n' 'passwd: files' 'group: files' 'shadow: files' 'hosts: files' >/etc/nsswitch.conf
+rm -rf /etc/cotter /var/lib/cotter /var/log/cotter
 install -d -m 755 /etc/cotter /etc/cotter/ca /etc/cotter/roles.d /var/log/cotter
 install -d -m 700 /var/lib/cotter /root/.ssh
 
@@ -59,8 +63,12 @@ StrictHostKeyChecking no
 UserKnownHostsFile /dev/null
 CONFIG
 
-# From here on this is the init of the lab: of children that lose their parent the kernel disposes itself, since their
-# signal is ignored (which a shell's trap does not do), and when the test closes the pipe, or dies, the end of input ends
-# init, and with it every process and mount of the lab.
+# From here on this is the init of the lab, with whose end every process and mount of the lab ends.
+if [ $# -gt 2 ]; then
+    echo 0 >"$3/cgroup.procs"
+    exec unshare --cgroup sh -c "$4"
+fi
+# Of children that lose their parent the kernel disposes itself, since their signal is ignored (which a shell's trap does
+# not do). When the test closes the pipe, or dies, the end of input ends init.
 echo ready
 exec env --ignore-signal=CHLD cat

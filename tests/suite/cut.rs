@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use lab::{Order, eventually, within};
+use lab::{Lab, Order, eventually, within};
 
 use crate::scene::{AT_ALICE, AT_ELSEWHERE, ENDING, MOVING, Scene, text};
 
@@ -88,7 +88,7 @@ fn a_session_that_ends_with_its_certificate_ends_at_that_second() -> Result<()> 
 
 #[test]
 fn terminals_of_a_locked_session_are_told_before_it_ends() -> Result<()> {
-    let scene = Scene::new("enforce", |agent| agent.confined(), |sshd| sshd)?;
+    let scene = Scene::in_lab(Lab::with_systemd()?, "enforce", |agent| agent, |sshd| sshd)?;
     let alice = scene.alice()?;
     let mut session = scene.at_alice(&alice).stay_at_terminal("true")?;
     let mut mute = scene.at_alice(&alice).stay_at_terminal("chmod 600 $(tty)")?;

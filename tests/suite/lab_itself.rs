@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use lab::{ALICE, Ca, Lab, Login, NODE_V6, Order, SshdSetup, eventually};
+use lab::{ALICE, Ca, Lab, Login, NODE_V6, Order, SshdSetup, cgroup2, eventually};
 
 /// Tells a copy of this test binary to start a lab, say which, and wait to be killed.
 const HOLD: &str = "COTTER_LAB_HOLD";
@@ -93,10 +93,24 @@ fn nothing_is_left_of_a_lab_that_was_dropped() -> Result<()> {
 #[test]
 fn nothing_is_left_of_a_lab_whose_owner_was_killed() -> Result<()> {
     if std::env::var_os(HOLD).is_some() {
-        return hold_a_lab_until_killed();
+        return hold_a_lab_until_killed(Lab::start()?);
     }
+    is_gone_once_its_owner_is_killed("lab_itself::nothing_is_left_of_a_lab_whose_owner_was_killed")
+}
+
+#[test]
+fn nothing_is_left_of_a_lab_with_systemd_whose_owner_was_killed() -> Result<()> {
+    if std::env::var_os(HOLD).is_some() {
+        return hold_a_lab_until_killed(Lab::with_systemd()?);
+    }
+    is_gone_once_its_owner_is_killed(
+        "lab_itself::nothing_is_left_of_a_lab_with_systemd_whose_owner_was_killed",
+    )
+}
+
+fn is_gone_once_its_owner_is_killed(test: &str) -> Result<()> {
     let mut owner = Command::new(std::env::current_exe()?)
-        .args(["--exact", "lab_itself::nothing_is_left_of_a_lab_whose_owner_was_killed", "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env(HOLD, "1")
         .stdout(Stdio::piped())
         .spawn()?;
@@ -108,12 +122,17 @@ fn nothing_is_left_of_a_lab_whose_owner_was_killed() -> Result<()> {
     assert!(inhabitants(&namespace)? > 2);
     owner.kill()?;
     owner.wait()?;
-    eventually("the lab is empty", || Ok((inhabitants(&namespace)? == 0).then_some(())))
+    eventually("the lab is empty", || Ok((inhabitants(&namespace)? == 0).then_some(())))?;
+    let its_own = format!("cotter-lab-{}-", owner.id());
+    eventually("its control group is gone", || {
+        let mut groups = std::fs::read_dir(cgroup2()?)?.map_while(Result::ok);
+        let left = groups.any(|group| group.file_name().to_string_lossy().starts_with(&its_own));
+        Ok((!left).then_some(()))
+    })
 }
 
 /// What the copy of this program does.
-fn hold_a_lab_until_killed() -> Result<()> {
-    let lab = Lab::start()?;
+fn hold_a_lab_until_killed(lab: Lab) -> Result<()> {
     let ca = Ca::new(lab.node(), "ca")?;
     let _sshd = SshdSetup::plain(&ca)?.start(&lab)?;
     let identity = ca.issue("alice", &Order::login("alice", &["alice"]))?;

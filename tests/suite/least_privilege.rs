@@ -1,15 +1,15 @@
-//! The agent does its work with the capabilities that its unit leaves it.
+//! The agent does its work with what its unit leaves it.
 
 use std::time::Duration;
 
-use anyhow::Result;
-use lab::{AgentSetup, eventually};
+use anyhow::{Context, Result};
+use lab::{AgentSetup, Lab, eventually};
 
 use crate::scene::{Scene, text};
 
 /// A login, a takeover by a new agent, a cut, and the agent gone for good: the way that an attachment lives.
 fn lives(attached: &str, setup: impl FnOnce(AgentSetup) -> AgentSetup) -> Result<()> {
-    let mut scene = Scene::new("enforce", |agent| setup(agent.confined()), |sshd| sshd)?;
+    let mut scene = Scene::in_lab(Lab::with_systemd()?, "enforce", setup, |sshd| sshd)?;
     let status = scene.agent.json(&["status"])?;
     assert_eq!(status["attachments"][0]["method"], attached, "{status}");
     let mut session = scene.at_alice(&scene.alice()?).stay()?;
@@ -54,4 +54,33 @@ fn with_tcx() -> Result<()> {
 #[test]
 fn with_clsact() -> Result<()> {
     lives("clsact", |agent| agent.line("attach = \"tc\"\ntc_hook = \"clsact\""))
+}
+
+#[test]
+fn the_unit_is_the_installed_one_as_it_is_and_all_of_it_is_in_force() -> Result<()> {
+    let scene = Scene::in_lab(Lab::with_systemd()?, "enforce", |agent| agent, |sshd| sshd)?;
+    let show =
+        |name: &str| scene.lab.node().run("systemctl", &["show", "--value", "-p", name, "cotter-agent"]);
+    assert_eq!(show("FragmentPath")?.trim(), "/lib/systemd/system/cotter-agent.service");
+    assert_eq!(show("DropInPaths")?.trim(), "");
+    assert_eq!(show("NotifyAccess")?.trim(), "main");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", scene.agent.pid()?.as_raw_pid()))?;
+    let has = |line: &str| status.lines().any(|it| it.split_whitespace().eq(line.split_whitespace()));
+    // BPF, PERFMON, NET_ADMIN, SYS_PTRACE; seccomp's filter.
+    for line in ["CapEff: 000000c000081000", "CapBnd: 000000c000081000", "NoNewPrivs: 1", "Seccomp: 2"] {
+        assert!(has(line), "not {line}: {status}");
+    }
+    let mounts = std::fs::read_to_string(format!("/proc/{}/mounts", scene.agent.pid()?.as_raw_pid()))?;
+    let options = |point: &str| {
+        let mut lines = mounts.lines().filter_map(|line| {
+            let fields: Vec<_> = line.split(' ').collect();
+            (fields.get(1) == Some(&point)).then(|| fields[3].to_owned())
+        });
+        lines.next_back().context("not mounted")
+    };
+    for (point, writable) in [("/", "ro"), ("/sys/fs/bpf/cotter", "rw"), ("/sys/fs/cgroup/user.slice", "rw")]
+    {
+        assert_eq!(options(point)?.split(',').next(), Some(writable), "{point}: {mounts}");
+    }
+    Ok(())
 }

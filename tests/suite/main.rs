@@ -20,7 +20,7 @@ mod doctor;
 mod kernel_verdict;
 /// The agent killed at every system call of a login: the login fails, or its session is known afterwards.
 mod kill_points;
-/// The agent does its work with the capabilities that its unit leaves it.
+/// The agent does its work with what its unit leaves it.
 mod least_privilege;
 /// What a lenient mode lets pass, of the node or of a role, and what enforcing catches up on.
 mod lenient;

@@ -5,14 +5,13 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use agent_ebpf::{SessionId, SessionState};
 use anyhow::{Context, Result, ensure};
 use cotter_agent::datapath::Tables;
-use lab::{ALICE, ELSEWHERE, Place, eventually, within};
+use lab::{ALICE, ELSEWHERE, Lab, Place, eventually, within};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -20,9 +19,11 @@ use crate::scene::{Scene, text};
 
 const SOCKET: &str = "/run/cotter/metrics.sock";
 
-fn packaging() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging")
-}
+// What is packaged; in here, for virtual machines do not have the sources.
+const ALERTS: &str = include_str!("../../packaging/prometheus/alerts.yml");
+const ALERTS_TEST: &str = include_str!("../../packaging/prometheus/alerts_test.yml");
+const SCRAPE: &str = include_str!("../../packaging/prometheus/scrape.yml");
+const DASHBOARD: &str = include_str!("../../packaging/grafana/cotter.json");
 
 /// Asks as an HTTP client does, in version 1.0 if the answer is to come in one piece; gives its head and its body.
 fn ask(mut stream: impl Read + Write, request: &str) -> Result<(String, String)> {
@@ -127,9 +128,18 @@ fn metrics_are_read_by_those_who_may_and_by_get_alone() -> Result<()> {
     Ok(())
 }
 
+/// A node that serves metrics on a port, with the drop-in that the unit asks for.
+fn on_a_port() -> Result<Scene> {
+    let lab = Lab::with_systemd()?;
+    let drop_in = "[Service]\nRestrictAddressFamilies=AF_INET AF_INET6\nIPAddressAllow=localhost\n";
+    lab.node().write("/etc/systemd/system/cotter-agent.service.d/metrics.conf", drop_in)?;
+    lab.node().run("systemctl", &["daemon-reload"])?;
+    Scene::in_lab(lab, "enforce", |agent| agent.line("metrics = \"127.0.0.1:9732\""), |sshd| sshd)
+}
+
 #[test]
 fn metrics_are_served_on_a_port_where_that_is_asked_for_and_nowhere_where_not() -> Result<()> {
-    let tcp = Scene::new("enforce", |agent| agent.line("metrics = \"127.0.0.1:9732\""), |sshd| sshd)?;
+    let tcp = on_a_port()?;
     let node = tcp.lab.node();
     let stream =
         eventually("metrics are served", || Ok(node.enter(|| TcpStream::connect("127.0.0.1:9732"))?.ok()))?;
@@ -142,13 +152,12 @@ fn metrics_are_served_on_a_port_where_that_is_asked_for_and_nowhere_where_not() 
 
 #[test]
 fn prometheus_reads_the_metrics_and_takes_the_alert_rules() -> Result<()> {
-    let scene = Scene::new("enforce", |agent| agent.line("metrics = \"127.0.0.1:9732\""), |sshd| sshd)?;
+    let scene = on_a_port()?;
     let node = scene.lab.node();
     scene.at_alice(&scene.alice()?).succeed("true")?;
-    let shipped = |file: &str| std::fs::read_to_string(packaging().join("prometheus").join(file));
     let global = "global: { scrape_interval: 1s }\nrule_files: [/root/alerts.yml]\n";
-    node.write("/root/prometheus.yml", &format!("{global}{}", shipped("scrape.yml")?))?;
-    node.write("/root/alerts.yml", &shipped("alerts.yml")?)?;
+    node.write("/root/prometheus.yml", &format!("{global}{SCRAPE}"))?;
+    node.write("/root/alerts.yml", ALERTS)?;
     let mut prometheus = Place::command("prometheus");
     prometheus.args(["--config.file=/root/prometheus.yml", "--storage.tsdb.path=/root/prometheus"]);
     prometheus.args(["--web.listen-address=127.0.0.1:9090"]).stderr(Stdio::null());
@@ -173,13 +182,16 @@ fn prometheus_reads_the_metrics_and_takes_the_alert_rules() -> Result<()> {
 
 #[test]
 fn promtool_finds_the_alert_rules_to_do_what_they_should() -> Result<()> {
-    let prometheus = packaging().join("prometheus");
+    let directory = tempfile::tempdir()?;
+    for (name, text) in [("alerts.yml", ALERTS), ("alerts_test.yml", ALERTS_TEST), ("scrape.yml", SCRAPE)] {
+        std::fs::write(directory.path().join(name), text)?;
+    }
     for arguments in [
         ["check", "rules", "alerts.yml"],
         ["test", "rules", "alerts_test.yml"],
         ["check", "config", "scrape.yml"],
     ] {
-        let output = Command::new("promtool").args(arguments).current_dir(&prometheus).output()?;
+        let output = Command::new("promtool").args(arguments).current_dir(&directory).output()?;
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
@@ -204,8 +216,7 @@ fn the_dashboard_and_the_alert_rules_go_by_metrics_that_there_are() -> Result<()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split(['{', ' ']).next())
         .collect();
-    for file in ["prometheus/alerts.yml", "prometheus/alerts_test.yml", "grafana/cotter.json"] {
-        let text = std::fs::read_to_string(packaging().join(file))?;
+    for (file, text) in [("alerts", ALERTS), ("their test", ALERTS_TEST), ("dashboard", DASHBOARD)] {
         let named: BTreeSet<&str> = text
             .split(|character: char| !character.is_ascii_alphanumeric() && character != '_')
             .filter(|word| word.starts_with("cotter_"))
@@ -215,8 +226,7 @@ fn the_dashboard_and_the_alert_rules_go_by_metrics_that_there_are() -> Result<()
             assert!(known.contains(name), "{file}: {name} is not among the node's metrics:\n{metrics}");
         }
     }
-    let dashboard = std::fs::read_to_string(packaging().join("grafana/cotter.json"))?;
-    let dashboard: Value = serde_json::from_str(&dashboard)?;
+    let dashboard: Value = serde_json::from_str(DASHBOARD)?;
     let panels = dashboard["panels"].as_array().context("no panels")?;
     assert!(panels.iter().all(|panel| panel["targets"][0]["expr"].is_string()), "{panels:?}");
     Ok(())

@@ -6,31 +6,29 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lab::{AgentSetup, Identity, Place, eventually, within};
+use lab::{AgentSetup, Identity, Lab, Place, cgroup2, eventually, within};
 use serde_json::Value;
 
 use crate::scene::{Scene, text};
 
-/// A directory of cgroup2 for one lab, in which its sessions get scopes. Dropped after the lab, whose processes are in
-/// there.
+/// Where the sessions of one lab get scopes: a directory of cgroup2. Dropped after the lab, whose processes are in there.
 struct Slice {
+    /// As it is seen in the lab.
     path: PathBuf,
+    /// Whether it goes with the lab by itself.
+    belongs_to_lab: bool,
 }
 
 impl Slice {
-    fn new() -> Result<Self> {
+    fn of(lab: &Lab) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let mounts = fs::read_to_string("/proc/mounts")?;
-        let fields = |line: &str| -> Option<PathBuf> {
-            let mut fields = line.split(' ').skip(1);
-            let (point, kind) = (fields.next()?, fields.next()?);
-            (kind == "cgroup2").then(|| point.into())
-        };
-        let root = mounts.lines().find_map(fields).context("cgroup2 is not mounted")?;
+        if lab.has_systemd() {
+            return Ok(Self { path: "/sys/fs/cgroup/user.slice".into(), belongs_to_lab: true });
+        }
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = root.join(format!("cotter-lab-{}-{number}.slice", std::process::id()));
+        let path = cgroup2()?.join(format!("cotter-lab-{}-{number}.slice", std::process::id()));
         fs::create_dir(&path).with_context(|| format!("{}", path.display()))?;
-        Ok(Self { path })
+        Ok(Self { path, belongs_to_lab: false })
     }
 
     /// Has sshd do for each session what `pam_systemd` does, before it asks the agent: move the monitor to a new scope.
@@ -52,6 +50,9 @@ impl Slice {
 
 impl Drop for Slice {
     fn drop(&mut self) {
+        if self.belongs_to_lab {
+            return;
+        }
         let removed =
             eventually("the lab's control groups are empty", || Ok(remove(&self.path).is_ok().then_some(())));
         if let Err(error) = removed {
@@ -79,8 +80,9 @@ struct Scoped {
 
 impl Scoped {
     fn new(agent: impl FnOnce(AgentSetup) -> AgentSetup) -> Result<Self> {
-        let slice = Slice::new()?;
-        let scene = Scene::new("enforce", agent, |sshd| sshd)?;
+        let lab = Lab::start()?;
+        let slice = Slice::of(&lab)?;
+        let scene = Scene::in_lab(lab, "enforce", agent, |sshd| sshd)?;
         slice.has_scopes_for(scene.lab.node())?;
         Ok(Self { scene, _slice: slice })
     }

@@ -209,7 +209,7 @@ fn killed_at_any_rename_it_is_put_back_by_the_next_one() -> Result<()> {
         let inject = format!("inject=rename,renameat,renameat2:signal=KILL:when={when}");
         let setup = ["-qq", "-e", "trace=rename,renameat,renameat2", "-e", &inject, "-o", "/dev/null"];
         let mut strace = Place::command("strace");
-        strace.args(setup).args(["/usr/lib/cotter/cotter-agent", "setup", "sshd"]);
+        strace.args(setup).args(["/usr/sbin/cotter-agent", "setup", "sshd"]);
         let output = node.lab.node().output(&mut strace)?;
         if output.status.success() {
             break;

@@ -53,7 +53,8 @@ type Need = (&'static str, &'static str);
 /// task was built on this machine.
 const BUILD: [Need; 2] = [("cc", "gcc"), ("/usr/include/stdio.h", "libc6-dev")];
 /// For the lab and the suite.
-const LAB: [Need; 17] = [
+const LAB: [Need; 18] = [
+    ("/usr/lib/systemd/systemd", "systemd"),
     ("sshd", SSHD),
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),

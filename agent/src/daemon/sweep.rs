@@ -15,10 +15,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Between two sweeps; longer where a sweep takes long, so that it never takes more than a twentieth of a core.
+/// Between two sweeps, at least.
 const SWEEP: Duration = Duration::from_secs(1);
-/// But not so long that the watchdog, to which each sweep is a sign of life, would think the agent hangs.
-const LONGEST_REST: Duration = Duration::from_secs(10);
+/// And at most: each tells systemd's watchdog that the agent is well, and what a sweep notices should not wait longer.
+const LONGEST: Duration = Duration::from_secs(10);
 /// Between two looks at connections without a session.
 const STRANGERS: Duration = Duration::from_secs(5);
 /// Between two reports of what was dropped.
@@ -42,8 +42,14 @@ pub(super) async fn sweeps(daemon: Arc<Daemon>) {
             report = Instant::now();
         }
         start::notify(&[sd_notify::NotifyState::Watchdog]);
-        tokio::time::sleep((began.elapsed() * 20).clamp(SWEEP, LONGEST_REST)).await;
+        tokio::time::sleep(pause_after(began.elapsed())).await;
     }
+}
+
+/// Sweeps take no more than a twentieth of a core, unless each takes longer than half a second: such as one in which a
+/// kernel program had to be loaded.
+fn pause_after(sweep: Duration) -> Duration {
+    (sweep * 20).clamp(SWEEP, LONGEST)
 }
 
 /// Cuts sessions, and ends a mode on trial, at the moment at which they end.
@@ -195,5 +201,17 @@ impl Daemon {
             Some(id) => self.sessions.report_first_drop(id.into(), reason, overruled),
             None => self.audit.drop_of_stranger(event.source().ip(), reason, overruled),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_sweep_is_followed_by_a_long_pause_but_never_by_one_that_the_watchdog_would_take_for_death() {
+        assert_eq!(pause_after(Duration::from_millis(1)), SWEEP);
+        assert_eq!(pause_after(Duration::from_millis(100)), Duration::from_secs(2));
+        assert_eq!(pause_after(Duration::from_secs(8)), LONGEST);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
 use cotter_agent::datapath::Tables;
-use lab::{ALICE, AgentSetup, Identity, Lab, eventually, within};
+use lab::{ALICE, Identity, Lab, eventually, within};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -74,16 +74,22 @@ fn both_at_work(scene: &Scene, alice: &Identity, decider: &Decider) -> Result<()
 
 #[test]
 fn a_tcx_program_that_comes_before_ours_and_decides_alone_comes_behind_it() -> Result<()> {
-    comes_behind_ours_at_tcx(&node_with(Lab::start()?, &[r#"attach = "tc""#])?, "decider")
+    comes_behind_ours_at_tcx(Lab::start()?)
 }
 
 #[test]
-fn with_the_units_capabilities_a_tcx_program_of_others_comes_behind_ours_just_so() -> Result<()> {
-    let confined = |agent: AgentSetup| agent.line(r#"attach = "tc""#).confined();
-    comes_behind_ours_at_tcx(&Scene::new("enforce", confined, |sshd| sshd)?, "no name known")
+fn by_the_unit_a_tcx_program_of_others_comes_behind_ours_just_so() -> Result<()> {
+    comes_behind_ours_at_tcx(Lab::with_systemd()?)
 }
 
-fn comes_behind_ours_at_tcx(scene: &Scene, name: &str) -> Result<()> {
+/// What the agent calls the decider: names of programs of others are for those who have CAP_SYS_ADMIN.
+fn name(lab: &Lab) -> &'static str {
+    if lab.has_systemd() { "no name known" } else { "decider" }
+}
+
+fn comes_behind_ours_at_tcx(lab: Lab) -> Result<()> {
+    let name = name(&lab);
+    let scene = &node_with(lab, &[r#"attach = "tc""#])?;
     assert_method(scene, ALICE.device, "tcx")?;
     let (ours, alice) = (pinned_program(scene, PINS)?, scene.alice()?);
     let mut decider = Decider::load(scene.lab.node(), PASS)?;
@@ -118,8 +124,9 @@ fn a_fight_for_the_first_place_ends_with_the_interface_being_listed() -> Result<
     let (ours, theirs) = (pinned_program(&scene, PINS)?, decider.id()?);
     assert_eq!(in_line(&scene)?, [theirs, ours]);
     assert_method(&scene, ALICE.device, "tcx")?;
+    let name = name(&scene.lab);
     let why =
-        format!("programs of others come before ours and may decide alone: TCX program {theirs} (decider)");
+        format!("programs of others come before ours and may decide alone: TCX program {theirs} ({name})");
     assert_eq!(not_covered(&scene)?, Some(why));
 
     decider.leave_tcx(ALICE.device)?;
@@ -177,7 +184,8 @@ fn ours_at_clsact_goes_to_tcx_where_a_program_there_comes_before_it() -> Result<
     contested(&scene, 1, 0)?;
     // The configuration wants it at clsact, so there it stays.
     assert_method(&scene, ALICE.device, "clsact")?;
-    assert!(not_covered(&scene)?.is_some_and(|why| why.ends_with("(decider)")));
+    let known_as = format!("({})", name(&scene.lab));
+    assert!(not_covered(&scene)?.is_some_and(|why| why.ends_with(&known_as)));
     decider.leave_tcx(ALICE.device)?;
     contested(&scene, 1, 1)?;
     assert_eq!(not_covered(&scene)?, None);

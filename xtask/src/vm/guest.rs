@@ -80,7 +80,12 @@ impl Guest {
         let complaints = File::create(directory.join("qemu.log"))?;
         qemu.stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints);
         let child = qemu.spawn().context("cannot run qemu")?;
-        Ok(Self { qemu: Ended::when_dropped(child), words: File::open(traces.words())? })
+        Ok(Self::new(child, File::open(traces.words())?))
+    }
+
+    /// A machine that runs, whose runner's words come to a file.
+    pub(crate) fn new(qemu: Child, words: File) -> Self {
+        Self { qemu: Ended::when_dropped(qemu), words }
     }
 
     /// What the runner has said since the last call.

@@ -1,4 +1,4 @@
-//! What a guest is given to run: the package, the suite, the programs, and the script that runs them.
+//! What a guest is given to run: the package, the suite, and the script that runs them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,6 @@ use serde_json::Value;
 
 use super::cache;
 use crate::{cargo, package, step};
-
-/// The programs of the package, which the suite looks for beside itself.
-const PROGRAMS: [&str; 2] = ["cotter-agent", "cotter-hook"];
 
 /// A tar archive for the guest.
 pub(crate) struct Payload {
@@ -34,9 +31,6 @@ impl Payload {
         copy(&package, "cotter.deb")?;
         if checks_the_node(filter) {
             package::next(&package, &directory.join("cotter-next.deb"))?;
-        }
-        for name in PROGRAMS {
-            copy(&cargo::target_directory()?.join("release").join(name), name)?;
         }
         // Of the crate of the tests cargo builds more than what is asked for.
         let tests = built(&["test", "--no-run", "--package", "cotter-tests", "--test", "suite"])?;

@@ -8,12 +8,21 @@ use anyhow::{Context, Result};
 use super::cache;
 use super::guest::{self, Guest, Order, Traces};
 
-/// How long a guest may take to its first word; software on a busy machine takes a minute.
-const BOOT: Duration = Duration::from_secs(300);
-/// How long it may be silent between two words: the slowest test is one of a few minutes.
-const SILENCE: Duration = Duration::from_secs(300);
-/// How long it may take in all.
-const WHOLE: Duration = Duration::from_secs(1500);
+/// How long a guest may take.
+struct Patience {
+    /// To its first word; software on a busy machine takes a minute.
+    boot: Duration,
+    /// Between two words: the slowest test is one of a few minutes.
+    silence: Duration,
+    /// In all.
+    whole: Duration,
+}
+
+const PATIENCE: Patience = Patience {
+    boot: Duration::from_secs(300),
+    silence: Duration::from_secs(300),
+    whole: Duration::from_secs(2400),
+};
 /// How long it may take to switch itself off.
 const FAREWELL: Duration = Duration::from_secs(30);
 /// The line with which the runner ends is this and its exit code.
@@ -27,8 +36,12 @@ pub(crate) fn of(order: &Order, keep: bool) -> Result<bool> {
     let start = Instant::now();
     let mut guest = Guest::boot(order, &traces)?;
     let _peer = if order.peer { Some(guest::peer(order, &traces)?) } else { None };
-    let end = follow(&mut guest, name)?;
+    let end = follow(&mut guest, name, &PATIENCE)?;
     let all_well = matches!(end, End::Exit(0));
+    if !matches!(end, End::Exit(_)) {
+        let serial = fs::read(traces.serial()).unwrap_or_default();
+        println!("{}", last_lines(&String::from_utf8_lossy(&serial)));
+    }
     println!("xtask: Linux {}: {end} after {} s", order.kernel.release, start.elapsed().as_secs());
     if all_well && !keep {
         fs::remove_dir_all(&traces.directory).with_context(|| traces.directory.display().to_string())?;
@@ -39,6 +52,7 @@ pub(crate) fn of(order: &Order, keep: bool) -> Result<bool> {
 }
 
 /// How a guest ended.
+#[derive(Debug, PartialEq, Eq)]
 enum End {
     /// Its runner came to an end, with this code.
     Exit(u8),
@@ -59,7 +73,14 @@ impl std::fmt::Display for End {
     }
 }
 
-fn follow(guest: &mut Guest, name: &str) -> Result<End> {
+/// What may tell why there is no verdict.
+fn last_lines(serial: &str) -> String {
+    let lines: Vec<_> = serial.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(20)..];
+    last.iter().map(|line| format!("serial: {line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn follow(guest: &mut Guest, name: &str, patience: &Patience) -> Result<End> {
     let start = Instant::now();
     let mut heard = None;
     loop {
@@ -76,9 +97,9 @@ fn follow(guest: &mut Guest, name: &str) -> Result<End> {
         }
         match heard {
             _ if off => return Ok(End::Silently),
-            None if start.elapsed() > BOOT => return Ok(End::Late("it did not boot")),
-            Some(last) if last.elapsed() > SILENCE => return Ok(End::Late("a test hangs")),
-            _ if start.elapsed() > WHOLE => return Ok(End::Late("all of it takes too long")),
+            None if start.elapsed() > patience.boot => return Ok(End::Late("it did not boot")),
+            Some(last) if last.elapsed() > patience.silence => return Ok(End::Late("a test hangs")),
+            _ if start.elapsed() > patience.whole => return Ok(End::Late("all of it takes too long")),
             _ => std::thread::sleep(Duration::from_millis(100)),
         }
     }
@@ -91,4 +112,57 @@ fn await_off(guest: &mut Guest) -> Result<()> {
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    const LITTLE: Patience = Patience {
+        boot: Duration::from_millis(300),
+        silence: Duration::from_millis(600),
+        whole: Duration::from_millis(1200),
+    };
+
+    /// How something that behaves like `script`, whose argument is the file of the runner's words, ends.
+    fn end_of(script: &str) -> Result<End> {
+        let words = tempfile::NamedTempFile::new()?;
+        let mut shell = Command::new("sh");
+        let machine = shell.args(["-c", script]).arg(words.path()).spawn()?;
+        follow(&mut Guest::new(machine, words.reopen()?), "test", &LITTLE)
+    }
+
+    #[test]
+    fn a_guest_that_never_says_a_word_is_late() -> Result<()> {
+        assert_eq!(end_of("exec sleep 600")?, End::Late("it did not boot"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_guest_that_falls_silent_is_late() -> Result<()> {
+        assert_eq!(end_of("echo begins >$0; exec sleep 600")?, End::Late("a test hangs"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_guest_that_goes_on_for_ever_is_late() -> Result<()> {
+        let script = "while sleep 0.1; do echo and on >>$0; done";
+        assert_eq!(end_of(script)?, End::Late("all of it takes too long"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_guest_that_is_switched_off_without_a_verdict_has_ended_silently() -> Result<()> {
+        assert_eq!(end_of("echo begins >$0")?, End::Silently);
+        Ok(())
+    }
+
+    #[test]
+    fn the_last_word_is_the_verdict() -> Result<()> {
+        assert_eq!(end_of("echo cotter-vm: exit 0 >$0")?, End::Exit(0));
+        assert_eq!(end_of("echo cotter-vm: exit 2 >$0")?, End::Exit(2));
+        Ok(())
+    }
 }
