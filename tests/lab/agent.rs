@@ -16,7 +16,8 @@ use crate::place::Place;
 use crate::runner::{Alone, Runner};
 use crate::service::Service;
 
-pub(crate) const AGENT: &str = "/usr/sbin/cotter-agent";
+/// Where the package puts the agent.
+pub const AGENT: &str = "/usr/sbin/cotter-agent";
 pub(crate) const CONFIG: &str = "/etc/cotter/agent.toml";
 /// How long an agent may take to answer: where software runs the kernel, its verifier is busy for half a minute.
 const START: Duration = Duration::from_secs(100);

@@ -38,7 +38,7 @@ mod ssh;
 mod sshd;
 mod terminal;
 
-pub use agent::{Agent, AgentSetup, Mark};
+pub use agent::{AGENT, Agent, AgentSetup, Mark};
 pub use ca::{Ca, Identity, Order};
 pub use capture::Capture;
 pub use eventually::{eventually, within};

@@ -8,13 +8,12 @@ mod ways_in;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::{AgentSetup, Ca, Lab, Place, SshdSetup, eventually};
+use lab::{AGENT, AgentSetup, Ca, Lab, Place, SshdSetup, eventually};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::scene::{Scene, text};
 
-const AGENT: &str = "/usr/lib/cotter/cotter-agent";
 const CONFIG: &str = "/etc/cotter/agent.toml";
 /// What systemd-timesyncd leaves once it has set the clock: the machine that runs this need not have such a thing.
 const TIME_IS_SET: &str = "/run/systemd/timesync/synchronized";

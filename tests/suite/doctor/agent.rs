@@ -47,7 +47,7 @@ fn sockets_and_the_hooks_mode_that_are_not_the_agents() -> Result<()> {
 #[test]
 fn a_running_agent_that_is_not_the_installed_one() -> Result<()> {
     let scene = right(|agent| agent)?;
-    shell(&scene, "cd /usr/lib/cotter; cp cotter-agent new; mv new cotter-agent")?;
+    shell(&scene, "cd /usr/sbin; cp cotter-agent new; mv new cotter-agent")?;
     findings(&scene)?.have("restart", "warning", "systemctl restart cotter-agent");
     Ok(())
 }

@@ -114,7 +114,7 @@ fn an_agent_that_lacks_a_capability_or_is_not_to_be_seen() -> Result<()> {
     );
     scene.agent.stop()?;
     let mut agent = Place::command("setpriv");
-    agent.args(["--bounding-set=-sys_ptrace", "--inh-caps=-all", super::AGENT, "run"]);
+    agent.args(["--bounding-set=-sys_ptrace", "--inh-caps=-all", lab::AGENT, "run"]);
     let _agent = node.spawn(&mut agent)?;
     lab::eventually("it answers", || Ok(scene.agent.cli(&["status"])?.status.success().then_some(())))?;
     findings(&scene)?.have("agent-capabilities", "error", "lacks CAP_SYS_PTRACE");
