@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use lab::{Lab, Order, eventually, within};
+use lab::{Order, eventually, within};
 
 use crate::scene::{AT_ALICE, AT_ELSEWHERE, ENDING, MOVING, Scene, text};
 
@@ -53,10 +53,9 @@ fn a_lock_outlives_the_agent() -> Result<()> {
 fn cut_ends_one_session_and_lets_its_user_come_back() -> Result<()> {
     let scene = Scene::enforcing()?;
     let alice = scene.alice()?;
-    let mut session = scene.at_alice(&alice).stay_at_terminal("true")?;
+    let mut session = scene.at_alice(&alice).stay()?;
     let id = text(&scene.session_of("alice")?, "id")?.to_owned();
     scene.agent.told(&["cut", &id])?;
-    session.hears("an administrator has ended it", AT_ONCE)?;
     within(AT_ONCE, "the client notices", || session.ended())?;
     assert_eq!(
         scene.agent.cli(&["cut", "0123456789abcdef"])?.status.code(),
@@ -71,11 +70,9 @@ fn cut_ends_one_session_and_lets_its_user_come_back() -> Result<()> {
 fn a_session_that_ends_with_its_certificate_ends_at_that_second() -> Result<()> {
     let scene = Scene::enforcing()?;
     let order = Order { options: &[ENDING], validity: "-1m:+8s", ..Order::login("alice", &["alice"]) };
-    let login = scene.at_alice(&scene.ca.issue("alice", &order.pinned(AT_ALICE))?);
-    let mut session = login.stay_at_terminal("true")?;
+    let mut session = scene.at_alice(&scene.ca.issue("alice", &order.pinned(AT_ALICE))?).stay()?;
     let ends_at = scene.session_of("alice")?["ends_at"].as_u64().context("the session has no end")?;
     let end = UNIX_EPOCH + Duration::from_secs(ends_at);
-    session.hears("your certificate has expired; get a new one and log in again", Duration::from_secs(20))?;
     eventually("the client notices", || session.ended())?;
     let noticed = SystemTime::now();
     let late = noticed.duration_since(end).context("it ended before its time")?;
@@ -84,31 +81,6 @@ fn a_session_that_ends_with_its_certificate_ends_at_that_second() -> Result<()> 
         .agent
         .event("cut by expiry", |event| event["event"] == "session_cut" && event["cause"] == "expired")?;
     scene.deserted()
-}
-
-#[test]
-fn terminals_of_a_locked_session_are_told_before_it_ends() -> Result<()> {
-    let scene = Scene::in_lab(Lab::with_systemd()?, "enforce", |agent| agent, |sshd| sshd)?;
-    let alice = scene.alice()?;
-    let mut session = scene.at_alice(&alice).stay_at_terminal("true")?;
-    let mut mute = scene.at_alice(&alice).stay_at_terminal("chmod 600 $(tty)")?;
-    scene.agent.told(&["lock", "--login", "alice"])?;
-    session.hears("Cotter ends this session: it has been locked; ask your administrator.", AT_ONCE)?;
-    within(AT_ONCE, "the client notices", || session.ended())?;
-    within(AT_ONCE, "so does the one that wants no messages", || mute.ended())?;
-    Ok(())
-}
-
-#[test]
-fn a_terminal_that_takes_nothing_holds_up_no_cut() -> Result<()> {
-    let scene = Scene::enforcing()?;
-    // `stty` cannot stop output; the terminal driver does at the first Ctrl-S that comes in.
-    let mut stopped = scene.at_alice(&scene.alice()?).stay_at_terminal("stty ixon")?;
-    assert!(stopped.send("\u{13}")?);
-    assert!(!stopped.echoes("stopped", Duration::from_secs(1))?);
-    scene.agent.told(&["lock", "--login", "alice"])?;
-    within(AT_ONCE, "the client notices", || stopped.ended())?;
-    Ok(())
 }
 
 #[test]

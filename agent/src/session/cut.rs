@@ -1,25 +1,15 @@
 //! Cutting sessions: in the kernel first, then their sockets, then what the configuration says of their processes.
 
-use super::{Live, Record, SessionId, Sessions, State, farewell};
-use crate::audit::{CutCause, Subject, What};
+use super::{Live, Record, SessionId, Sessions, State};
+use crate::audit::{CutCause, What};
 use crate::clock;
 use crate::config::OnCut;
 use crate::connections::Connection;
 use crate::datapath::Tables;
 use agent_ebpf::SessionState;
-use cotter_hook::connection::{Ended as Closed, destroy_flow};
+use cotter_hook::connection::{Ended, destroy_flow};
 use cotter_hook::process::Pid;
 use pinning::{Lock, LockSubject, Mode};
-use std::time::Instant;
-
-/// A session that was cut, and what came of it.
-struct Ended {
-    id: SessionId,
-    sockets: usize,
-    /// Nothing was ended: it is only watched.
-    overruled: bool,
-    subject: Subject,
-}
 
 /// How often ending a cut session's socket and processes is tried; its packets are dropped in any case.
 const TRIES: u32 = 5;
@@ -41,47 +31,36 @@ impl Sessions {
         self.cut_all(&found, cause).into_iter().map(|(id, _)| id).collect()
     }
 
-    /// The packets of all of them are stopped before the first terminal is written to or socket is touched.
+    /// The packets of all of them are stopped before the first socket is touched.
     fn cut_all(&self, ids: &[SessionId], cause: CutCause) -> Vec<(SessionId, usize)> {
         let mut state = self.state();
-        let State { tables, live, .. } = &mut *state;
+        let State { tables, live, mode, on_cut, .. } = &mut *state;
         for id in ids {
             if let Some(session) = live.get_mut(id) {
                 stop_packets(tables, session, cause);
             }
         }
-        drop(state);
-        let ended = self.end_all(ids);
-        ended.into_iter().map(|ended| self.tell_cut(ended, cause)).collect()
-    }
-
-    /// Says farewell to those of the sessions that are to end, and ends them.
-    fn end_all(&self, ids: &[SessionId]) -> Vec<Ended> {
-        farewell::say(self, ids);
-        let mut state = self.state();
-        let State { live, mode, on_cut, .. } = &mut *state;
-        let mut ended = Vec::new();
+        let mut cut = Vec::new();
         for id in ids {
             if let Some(session) = live.get_mut(id) {
-                session.parting = None;
                 let sockets = self.end(session, *mode, *on_cut);
-                let (overruled, subject) = (session.ending == 0, session.record.subject.clone());
-                ended.push(Ended { id: *id, sockets, overruled, subject });
+                cut.push((*id, sockets, session.ending == 0, session.record.subject.clone()));
             }
         }
-        ended
-    }
-
-    fn tell_cut(&self, ended: Ended, cause: CutCause) -> (SessionId, usize) {
-        let Ended { id, sockets, overruled, subject } = ended;
-        self.audit.write(What::SessionCut { session: id.to_string(), cause, sockets, overruled }, subject);
-        (id, sockets)
+        drop(state);
+        cut.into_iter()
+            .map(|(id, sockets, overruled, subject)| {
+                let what = What::SessionCut { session: id.to_string(), cause, sockets, overruled };
+                self.audit.write(what, subject);
+                (id, sockets)
+            })
+            .collect()
     }
 
     /// Ends a cut session's socket and, if configured, its processes; the number of sockets ended.
     fn end(&self, live: &mut Live, mode: Mode, on_cut: OnCut) -> usize {
-        let parting = live.parting.is_some_and(|until| Instant::now() < until);
-        if parting || !live.is_to_end(mode) || live.ending >= TRIES {
+        let enforced = mode.min(live.record.mode) == Mode::Enforce || live.cut == Some(CutCause::Command);
+        if !enforced || live.ending >= TRIES {
             return 0;
         }
         live.ending += 1;
@@ -119,10 +98,7 @@ impl Sessions {
     pub fn set_mode(&self, mode: Mode, on_cut: OnCut) {
         let mut state = self.state();
         (state.mode, state.on_cut) = (mode, on_cut);
-        let cut = state.live.values().filter(|live| live.cut.is_some()).map(|live| live.record.id);
-        let cut: Vec<SessionId> = cut.collect();
-        drop(state);
-        self.end_all(&cut);
+        self.end_what_is_cut(&mut state);
     }
 
     /// Takes the mark of a lock off sessions of which nothing was ended yet, unless something still locks them.
@@ -148,14 +124,6 @@ impl Sessions {
     }
 }
 
-impl Live {
-    /// Whether what the session still has open is ended: it is cut, and where it counts.
-    pub(super) fn is_to_end(&self, mode: Mode) -> bool {
-        let enforced = mode.min(self.record.mode) == Mode::Enforce;
-        self.cut.is_some() && (enforced || self.cut == Some(CutCause::Command))
-    }
-}
-
 fn stop_packets(tables: &Tables, session: &mut Live, cause: CutCause) {
     session.kernel = session.kernel.with_state(SessionState::Cut);
     session.cut = Some(cause);
@@ -170,12 +138,12 @@ fn stop_packets(tables: &Tables, session: &mut Live, cause: CutCause) {
 fn destroy(connection: &Connection, monitor: u32) -> bool {
     let found = destroy_flow(connection.local, connection.peer, connection.cookie);
     let ended = match found {
-        Ok(Closed::Gone) => Ok(through_monitor(connection, monitor).unwrap_or(Closed::Gone)),
+        Ok(Ended::Gone) => Ok(through_monitor(connection, monitor).unwrap_or(Ended::Gone)),
         other => other,
     };
     match ended {
-        Ok(Closed::Destroyed | Closed::ShutDown) => true,
-        Ok(Closed::Gone) => false,
+        Ok(Ended::Destroyed | Ended::ShutDown) => true,
+        Ok(Ended::Gone) => false,
         Err(error) => {
             tracing::warn!("{}: its socket could not be closed: {error}", connection.peer);
             false
@@ -183,7 +151,7 @@ fn destroy(connection: &Connection, monitor: u32) -> bool {
     }
 }
 
-fn through_monitor(connection: &Connection, monitor: u32) -> Option<Closed> {
+fn through_monitor(connection: &Connection, monitor: u32) -> Option<Ended> {
     let monitor = Pid::from_raw(i32::try_from(monitor).ok()?)?;
     let held = cotter_hook::connection::Connection::with_cookie(monitor, connection.cookie).ok()?;
     held.destroy().ok()

@@ -2,12 +2,10 @@
 
 mod cgroup;
 mod cut;
-mod farewell;
 mod follow;
 mod open;
 mod record;
 pub mod snapshot;
-mod terminals;
 
 pub use cgroup::Cgroups;
 pub(crate) use cut::lock_matches;
@@ -27,7 +25,6 @@ use pinning::Mode;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 /// All sessions of the node. The kernel's maps hold the truth; this is what the agent remembers of them.
 pub struct Sessions {
@@ -57,8 +54,6 @@ struct Live {
     connection: Option<Connection>,
     /// Why it was cut, if it was.
     cut: Option<CutCause>,
-    /// Until then nobody but who said farewell to it ends its socket, so that the words arrive.
-    parting: Option<Instant>,
     /// How often ending its socket and processes was tried since it was cut.
     ending: u32,
     /// Packets dropped that were reported already.

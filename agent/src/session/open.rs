@@ -96,7 +96,6 @@ impl Sessions {
                 kernel,
                 connection: Some(connection),
                 cut: None,
-                parting: None,
                 ending: 0,
                 reported: 0,
             };

@@ -58,15 +58,7 @@ pub(super) fn live(tables: &Tables) -> Result<HashMap<SessionId, Live>, Error> {
         let cut = (kernel.state() == SessionState::Cut).then_some(CutCause::Lock);
         Ok((
             id.into(),
-            Live {
-                record,
-                kernel,
-                connection,
-                cut,
-                parting: None,
-                ending: 0,
-                reported: counted(tables, id.into()),
-            },
+            Live { record, kernel, connection, cut, ending: 0, reported: counted(tables, id.into()) },
         ))
     };
     tables.sessions()?.into_iter().map(restore).collect()
