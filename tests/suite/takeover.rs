@@ -328,6 +328,29 @@ fn a_device_without_ethernet_is_judged_by_tc() {
 }
 
 #[test]
+fn only_programs_that_a_device_takes_are_loaded_and_those_of_the_last_agent_go_with_their_devices() {
+    in_a_private_namespace(|| {
+        let classifier = version(ABI_VERSION) + "/prog_cotter_tc";
+        let device = device();
+        {
+            let (mut datapath, _) = open(PINS);
+            assert_eq!(datapath.attach(&device, AttachMode::Auto, TcHook::Auto).unwrap().method, Method::Xdp);
+            assert!(!Path::new(&classifier).exists());
+            datapath.attach(&device, AttachMode::Tc, TcHook::Clsact).unwrap();
+            assert!(Path::new(&classifier).exists());
+        }
+        let (datapath, _) = open(PINS);
+        assert_eq!(methods(&datapath), [Method::Clsact]);
+        assert!(Path::new(&classifier).exists());
+        drop(datapath);
+        run("ip link del n0");
+        let (datapath, _) = open(PINS);
+        assert_eq!(methods(&datapath), []);
+        assert!(!Path::new(&classifier).exists());
+    });
+}
+
+#[test]
 fn a_device_that_was_renamed_keeps_no_filter_of_ours_and_loses_none_of_others() {
     in_a_private_namespace(|| {
         let device = device();

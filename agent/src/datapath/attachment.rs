@@ -148,6 +148,7 @@ impl Datapath {
 
     pub(super) fn attach_by(&mut self, interface: &Interface, method: Method) -> Result<Hold, Error> {
         let program = program(interface.layer, method);
+        self.provide(program)?;
         let link: FdLink = match method {
             Method::Xdp | Method::XdpGeneric => {
                 let mode = if method == Method::Xdp { XdpMode::Driver } else { XdpMode::Skb };

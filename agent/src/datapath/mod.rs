@@ -22,7 +22,7 @@ mod tables;
 mod takeover;
 mod tcx_line;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,7 @@ pub use self::judge::{Judge, Judgement};
 pub use self::log::KernelLog;
 pub(crate) use self::method::ways;
 pub use self::method::{AttachMode, Method, TcHook};
+use self::object::Program;
 pub use self::object::capacity;
 use self::pins::Pins;
 pub(crate) use self::pins::{check as check_pin_directory, is_on_bpffs};
@@ -64,6 +65,8 @@ pub struct Settings {
 pub struct Datapath {
     pins: Pins,
     ebpf: Ebpf,
+    /// The programs that are loaded and pinned.
+    pinned: BTreeSet<Program>,
     attached: BTreeMap<u32, Attached>,
     /// Follows closing sockets; held only so that it is clear who holds it.
     _close: FdLink,

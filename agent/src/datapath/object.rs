@@ -23,6 +23,9 @@ pub(super) enum Program {
 
 impl Program {
     pub(super) const ALL: [Self; 4] = [Self::Xdp, Self::Tc, Self::TcLayer3, Self::Close];
+    /// Those that an agent begins with. The others are loaded for the first device that takes them: the kernel checks a
+    /// program for a second on a slow machine, and most nodes need none of those.
+    pub(super) const FIRST: [Self; 2] = [Self::Xdp, Self::Close];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -113,11 +116,12 @@ impl Shape {
     }
 }
 
-/// Loads all programs, with the maps pinned in `directory`; maps that are missing there are made and pinned.
+/// Loads the programs that an agent begins with, with the maps pinned in `directory`; maps that are missing there are made
+/// and pinned.
 pub(super) fn load(directory: &Path, settings: &Settings) -> Result<Ebpf, Error> {
     let names = MAPS.map(|map| map.name);
     let mut ebpf = open(directory, &names, settings.max_sessions, settings.kernel_log)?;
-    for program in Program::ALL {
+    for program in Program::FIRST {
         load_program(&mut ebpf, program)?;
     }
     Ok(ebpf)
@@ -153,7 +157,13 @@ pub(super) fn load_stand_in(directory: &Path, program: Program) -> Result<Ebpf, 
     Ok(ebpf)
 }
 
-fn load_program(ebpf: &mut Ebpf, program: Program) -> Result<(), Error> {
+/// Whether a program is loaded.
+pub(super) fn is_loaded(ebpf: &Ebpf, program: Program) -> bool {
+    ebpf.program(program.name()).is_some_and(|program| program.fd().is_ok())
+}
+
+/// Loads one more program, over the maps that the others use.
+pub(super) fn load_program(ebpf: &mut Ebpf, program: Program) -> Result<(), Error> {
     let loaded = match program {
         Program::Xdp => xdp(ebpf)?.load(),
         Program::Tc | Program::TcLayer3 => classifier(ebpf, program)?.load(),

@@ -62,7 +62,8 @@ pub(super) fn open(pins: Pins, settings: &Settings) -> Result<(Datapath, Takeove
         })?,
     };
     let (ebpf, close, takeover) = started;
-    let mut datapath = Datapath { pins, ebpf, attached: BTreeMap::new(), _close: close };
+    let pinned = Program::FIRST.into();
+    let mut datapath = Datapath { pins, ebpf, pinned, attached: BTreeMap::new(), _close: close };
     datapath.adopt(&earlier)?;
     Ok((datapath, takeover))
 }
@@ -120,20 +121,25 @@ fn inspect(directory: &Path, settings: &Settings) -> Found {
     Found::Ours
 }
 
-/// Pins the programs, and attaches the tracepoint; an earlier agent's is let go after that.
+/// Pins the programs that an agent begins with, and attaches the tracepoint; an earlier agent's is let go after that.
 fn pin_all(ebpf: &mut Ebpf, directory: &Path) -> Result<FdLink, Error> {
-    for which in Program::ALL {
-        let program = ebpf.program_mut(which.name()).ok_or(ProgramError::NotLoaded);
-        let program = program.map_err(Error::program(which.name(), "not in the object"))?;
-        let path = directory.join(program_name(which));
-        keep_former(&path)?;
-        put_in_place(&path, |pin| program.pin(pin))?;
+    for program in Program::FIRST {
+        pin(ebpf, program, directory)?;
     }
     let attach = |program: &mut BtfTracePoint| program.attach().and_then(|id| program.take_link(id));
     let link = attach(object::tracepoint(ebpf)?)
         .map_err(Error::program(Program::Close.name(), "cannot be attached"))?;
     let path = directory.join(format!("link_{}", Program::Close.name()));
     put_in_place(&path, |pin| FdLink::from(link).pin(pin)).map(Into::into)
+}
+
+/// Pins a program, so that its filters are found by whoever comes after this agent.
+fn pin(ebpf: &mut Ebpf, which: Program, directory: &Path) -> Result<(), Error> {
+    let program = ebpf.program_mut(which.name()).ok_or(ProgramError::NotLoaded);
+    let program = program.map_err(Error::program(which.name(), "not in the object"))?;
+    let path = directory.join(program_name(which));
+    keep_former(&path)?;
+    put_in_place(&path, |pin| program.pin(pin))
 }
 
 /// The ids of all programs that earlier agents may have attached: those that they have pinned, and, where this process
@@ -176,6 +182,20 @@ fn keep_former(path: &Path) -> Result<(), Error> {
 }
 
 impl Datapath {
+    /// Loads and pins a program, if that has not been done: one that is not pinned is not used.
+    pub(super) fn provide(&mut self, program: Program) -> Result<(), Error> {
+        if self.pinned.contains(&program) {
+            return Ok(());
+        }
+        if !object::is_loaded(&self.ebpf, program) {
+            object::load_program(&mut self.ebpf, program)?;
+        }
+        let directory = self.directory();
+        pin(&mut self.ebpf, program, &directory)?;
+        self.pinned.insert(program);
+        Ok(())
+    }
+
     /// Takes over what is attached, wherever an earlier agent has left it, and then removes what it has left.
     fn adopt(&mut self, earlier: &BTreeSet<u32>) -> Result<(), Error> {
         let interfaces = interfaces::list().map_err(Error::Interfaces)?;
@@ -186,7 +206,12 @@ impl Datapath {
         }
         self.adopt_filters(earlier, &interfaces)?;
         for program in Program::ALL {
-            pins::remove(&former(&self.directory().join(program_name(program))))?;
+            let pin = self.directory().join(program_name(program));
+            pins::remove(&former(&pin))?;
+            // An earlier agent's, which nothing runs any more.
+            if !self.pinned.contains(&program) {
+                pins::remove(&pin)?;
+            }
         }
         for directory in &others {
             self.carry_counters(directory);
@@ -210,6 +235,10 @@ impl Datapath {
             let path = entry.path();
             let interface = interfaces.iter().find(|interface| interface.index == index);
             let free = interface.filter(|interface| !self.attached.contains_key(&interface.index));
+            if free.is_some() {
+                // Without it the earlier agent's stays in force, and this one does not start.
+                self.provide(program)?;
+            }
             let adopted = free.map(|interface| self.adopt_link(program, interface, &path));
             match adopted {
                 Some(Ok(())) => {}
@@ -258,6 +287,7 @@ impl Datapath {
                 continue;
             }
             let program = attachment::program(interface.layer, Method::Clsact);
+            self.provide(program)?;
             let tc = object::classifier(&mut self.ebpf, program)?;
             let filter = clsact::replace(tc, program, &interface.name, &filter)?;
             self.settle(interface, Method::Clsact, Hold::Filter(filter));
