@@ -42,12 +42,13 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<usize, Error> {
     Ok(sessions)
 }
 
-/// Adds what other maps have counted to what these carry, and takes the others' counters away: they count once. No program
-/// may be attached over the others any more.
+/// Adds what other maps have counted to what these carry. The others' counters are taken away before, so that nothing
+/// counts twice, whenever this is interrupted. No program may be attached over the others any more.
 pub(super) fn carry_counters(from: &Path, to: &Path) -> Result<(), Error> {
     let error = || Error::map("COUNTERS");
     let mut target: PerCpuArray<_, u64> = open(to, "COUNTERS")?;
     let source: PerCpuArray<_, u64> = open(from, "COUNTERS")?;
+    pins::remove(&from.join("COUNTERS"))?;
     for counter in 0..carried(0).min(source.len()) {
         // Other maps may have no room for what they carry.
         let earlier = source.get(&carried(counter), 0).map_or(0, |values| values.iter().sum());
@@ -57,7 +58,7 @@ pub(super) fn carry_counters(from: &Path, to: &Path) -> Result<(), Error> {
         let values = PerCpuValues::try_from(values).map_err(|error| Error::map("COUNTERS")(error.into()))?;
         target.set(carried(counter), values, 0).map_err(error())?;
     }
-    pins::remove(&from.join("COUNTERS"))
+    Ok(())
 }
 
 /// Whether a map of the other version is there with the keys that we know.
