@@ -13,9 +13,9 @@ use crate::scene::{AT_ALICE, ENDING, Scene, text};
 #[test]
 fn the_kernel_ends_a_session_in_time_though_the_agent_is_dead() -> Result<()> {
     let mut scene = Scene::enforcing()?;
-    let order = Order { options: &[ENDING], validity: "-1m:+10s", ..Order::login("alice", &["alice"]) };
-    let alice = scene.ca.issue("alice", &order.pinned(AT_ALICE))?;
     let mut bob = scene.at_alice(&scene.bob()?).stay()?;
+    let order = Order { options: &[ENDING], validity: "-1m:+15s", ..Order::login("alice", &["alice"]) };
+    let alice = scene.ca.issue("alice", &order.pinned(AT_ALICE))?;
     let mut session = scene.at_alice(&alice).stay()?;
     let listed = scene.session_of("alice")?;
     let id = text(&listed, "id")?;
