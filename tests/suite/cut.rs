@@ -69,7 +69,7 @@ fn cut_ends_one_session_and_lets_its_user_come_back() -> Result<()> {
 #[test]
 fn a_session_that_ends_with_its_certificate_ends_at_that_second() -> Result<()> {
     let scene = Scene::enforcing()?;
-    let order = Order { options: &[ENDING], validity: "-1m:+8s", ..Order::login("alice", &["alice"]) };
+    let order = Order { options: &[ENDING], validity: "-1m:+12s", ..Order::login("alice", &["alice"]) };
     let mut session = scene.at_alice(&scene.ca.issue("alice", &order.pinned(AT_ALICE))?).stay()?;
     let ends_at = scene.session_of("alice")?["ends_at"].as_u64().context("the session has no end")?;
     let end = UNIX_EPOCH + Duration::from_secs(ends_at);

@@ -165,7 +165,7 @@ fn explained(scene: &Scene, session: &Value) -> Result<Value> {
 #[test]
 fn packets_of_a_source_in_never_drop_pass_also_when_their_session_is_over() -> Result<()> {
     let mut scene = Scene::new("enforce", |agent| agent.line(SPARED), |sshd| sshd)?;
-    let order = Order { options: &[ENDING], validity: "-1m:+8s", ..Order::login("alice", &["alice"]) };
+    let order = Order { options: &[ENDING], validity: "-1m:+12s", ..Order::login("alice", &["alice"]) };
     let mut session = scene.at_alice(&scene.ca.issue("alice", &order.pinned(AT_ALICE))?).stay()?;
     let listed = scene.session_of("alice")?;
     assert_eq!(explained(&scene, &listed)?["reason"], "pinned");
