@@ -9,6 +9,7 @@ pub mod connections;
 pub mod daemon;
 pub mod datapath;
 pub mod doctor;
+mod farewell;
 pub mod interfaces;
 mod login;
 mod metrics;

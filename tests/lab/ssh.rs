@@ -88,12 +88,7 @@ impl Login {
     /// Logs in with a command that echoes, and waits until it does; then the session stays until it is dropped or cut.
     /// What the command reads it also writes to the file `heard` in the user's home.
     pub fn stay(&self) -> Result<Session> {
-        let mut command = self.command("exec tee heard");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = self.place.spawn(&mut command)?;
-        let input = child.stdin.take().context("ssh without input")?;
-        let output = child.stdout.take().context("ssh without output")?;
-        let mut session = Session { child, input, output };
+        let mut session = self.begin("exec tee heard")?;
         if session.echoes("hello", Duration::from_secs(30))? {
             return Ok(session);
         }
@@ -103,6 +98,27 @@ impl Login {
             stderr.read_to_string(&mut complaint)?;
         }
         bail!("{}$ {self}: did not stay: {}", self.place.name(), complaint.trim())
+    }
+
+    /// The same at a terminal of the node's, on which `prepared` is run before: `mesg n`, say.
+    pub fn stay_at_terminal(&self, prepared: &str) -> Result<Session> {
+        let mut session = self.run_at_terminal(&format!("{prepared}; echo ready; exec tee heard"))?;
+        session.hears("ready", Duration::from_secs(30))?;
+        Ok(session)
+    }
+
+    /// Logs in with a command at a terminal of the node's that leaves what goes through it alone.
+    pub fn run_at_terminal(&self, command: &str) -> Result<Session> {
+        self.clone().option("-tt").begin(&format!("stty raw -echo; {command}"))
+    }
+
+    fn begin(&self, remote: &str) -> Result<Session> {
+        let mut command = self.command(remote);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.place.spawn(&mut command)?;
+        let input = child.stdin.take().context("ssh without input")?;
+        let output = child.stdout.take().context("ssh without output")?;
+        Ok(Session { child, input, output })
     }
 
     fn command(&self, remote: &str) -> Command {
@@ -181,6 +197,32 @@ impl Session {
         let count = rustix::io::read(self.output.as_fd(), &mut bytes)?;
         bytes.truncate(count);
         Ok(Some(bytes))
+    }
+
+    /// Reads until `text` has come from the node, and gives all that came; an error if it does not within `limit`.
+    pub fn hears(&mut self, text: &str, limit: Duration) -> Result<String> {
+        let deadline = Instant::now() + limit;
+        let mut heard = Vec::new();
+        while !String::from_utf8_lossy(&heard).contains(text) {
+            match self.hear(deadline.saturating_duration_since(Instant::now()))? {
+                Some(bytes) if !bytes.is_empty() => heard.extend(bytes),
+                _ => bail!("instead of {text:?} came {:?}", String::from_utf8_lossy(&heard)),
+            }
+        }
+        Ok(String::from_utf8_lossy(&heard).into_owned())
+    }
+
+    /// All that still comes from the node until the client ends, within `limit`.
+    pub fn last_words(&mut self, limit: Duration) -> Result<String> {
+        let deadline = Instant::now() + limit;
+        let mut heard = Vec::new();
+        loop {
+            match self.hear(deadline.saturating_duration_since(Instant::now()))? {
+                None => bail!("the client has not ended within {limit:?}"),
+                Some(bytes) if bytes.is_empty() => return Ok(String::from_utf8_lossy(&heard).into_owned()),
+                Some(bytes) => heard.extend(bytes),
+            }
+        }
     }
 
     /// How the client ended, if it has.

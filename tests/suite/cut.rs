@@ -53,9 +53,10 @@ fn a_lock_outlives_the_agent() -> Result<()> {
 fn cut_ends_one_session_and_lets_its_user_come_back() -> Result<()> {
     let scene = Scene::enforcing()?;
     let alice = scene.alice()?;
-    let mut session = scene.at_alice(&alice).stay()?;
+    let mut session = scene.at_alice(&alice).stay_at_terminal("true")?;
     let id = text(&scene.session_of("alice")?, "id")?.to_owned();
     scene.agent.told(&["cut", &id])?;
+    session.hears("an administrator has ended it", AT_ONCE)?;
     within(AT_ONCE, "the client notices", || session.ended())?;
     assert_eq!(
         scene.agent.cli(&["cut", "0123456789abcdef"])?.status.code(),
@@ -70,9 +71,11 @@ fn cut_ends_one_session_and_lets_its_user_come_back() -> Result<()> {
 fn a_session_that_ends_with_its_certificate_ends_at_that_second() -> Result<()> {
     let scene = Scene::enforcing()?;
     let order = Order { options: &[ENDING], validity: "-1m:+12s", ..Order::login("alice", &["alice"]) };
-    let mut session = scene.at_alice(&scene.ca.issue("alice", &order.pinned(AT_ALICE))?).stay()?;
+    let login = scene.at_alice(&scene.ca.issue("alice", &order.pinned(AT_ALICE))?);
+    let mut session = login.stay_at_terminal("true")?;
     let ends_at = scene.session_of("alice")?["ends_at"].as_u64().context("the session has no end")?;
     let end = UNIX_EPOCH + Duration::from_secs(ends_at);
+    session.hears("your certificate has expired; get a new one and log in again", Duration::from_secs(20))?;
     eventually("the client notices", || session.ended())?;
     let noticed = SystemTime::now();
     let late = noticed.duration_since(end).context("it ended before its time")?;
@@ -87,10 +90,12 @@ fn a_session_that_ends_with_its_certificate_ends_at_that_second() -> Result<()> 
 fn a_login_from_elsewhere_ends_the_users_older_sessions_if_the_role_says_so() -> Result<()> {
     let scene = Scene::enforcing()?;
     let order = Order { options: &[MOVING], ..Order::login("alice", &["alice"]) };
-    let mut old = scene.at_alice(&scene.ca.issue("alice", &order.pinned(AT_ALICE))?).stay()?;
+    let here = scene.at_alice(&scene.ca.issue("alice", &order.pinned(AT_ALICE))?);
+    let mut old = here.stay_at_terminal("true")?;
     scene.lab.node().run("mkdir", &["-p", "/root/example/else"])?;
     let moved = scene.ca.issue("else/alice", &order.pinned(AT_ELSEWHERE))?;
     let mut new = scene.at_elsewhere(&moved).stay()?;
+    old.hears("you have logged in from another address", AT_ONCE)?;
     within(AT_ONCE, "the old client notices", || old.ended())?;
     scene.agent.event("cut", |event| event["event"] == "session_cut" && event["cause"] == "new_address")?;
     assert!(new.echoes("here now", Duration::from_secs(10))?);

@@ -16,6 +16,8 @@ mod cut;
 mod dead_agent;
 /// `doctor`: on a right node all is well, and each of its findings is brought about.
 mod doctor;
+/// Terminals are told why their session ends, and none holds up a lock, a login or the agent's end.
+mod farewell;
 /// The kernel program and the pure function agree on generated packets.
 mod kernel_verdict;
 /// The agent killed at every system call of a login: the login fails, or its session is known afterwards.

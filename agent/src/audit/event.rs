@@ -76,9 +76,9 @@ pub enum What {
         session: String,
         /// Why: `lock`, `expired`, `command`, `new_address`.
         cause: CutCause,
-        /// Sockets that were closed.
+        /// Sockets that it closes, a second later at most: the session's terminals may be told first.
         sockets: usize,
-        /// True in audit mode: nothing was dropped or closed.
+        /// True in audit mode: nothing is dropped or closed.
         overruled: bool,
     },
     /// A session's last process or socket is gone.

@@ -10,6 +10,7 @@ mod doctor;
 mod events;
 mod exit;
 mod explain;
+mod farewell;
 mod lock;
 mod mode;
 mod output;
@@ -97,6 +98,9 @@ enum Command {
     Setup(setup::Options),
     /// Take everything that a stopped agent has left out of the kernel
     Detach(detach::Options),
+    /// Tell terminals why their sessions end; the agent starts it
+    #[command(hide = true)]
+    Farewell,
 }
 
 /// The command line as it is defined, for manual pages and completions.
@@ -129,6 +133,7 @@ impl Cli {
             Command::Doctor => doctor::doctor(common),
             Command::Setup(options) => setup::setup(common, options),
             Command::Detach(options) => detach::detach(common, &options),
+            Command::Farewell => farewell::farewell(),
         };
         result.unwrap_or_else(|failure| failure.report(common.json))
     }

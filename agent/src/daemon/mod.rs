@@ -4,6 +4,7 @@ mod admin;
 mod attach;
 pub mod call;
 pub(crate) mod coverage;
+mod farewells;
 mod locks;
 mod metrics;
 mod mode;
@@ -19,7 +20,7 @@ mod sweep;
 
 pub use start::{StartError, run};
 
-use crate::audit::{Audit, CutCause};
+use crate::audit::Audit;
 use crate::clock;
 use crate::config::Config;
 use crate::datapath::{Datapath, Tables};
@@ -106,13 +107,13 @@ impl Daemon {
         self.sessions.forgive(|record| locks.iter().any(|lock| lock_matches(lock, record, now)));
     }
 
-    /// Cuts a session if a lock matches it; true if one does.
+    /// Ends a session that is about to open if a lock matches it; true if one does.
     pub(crate) fn cut_if_locked(&self, id: SessionId) -> bool {
         let (locks, now) = (self.locks().list(), clock::unix());
         let locked = self.sessions.is(id, |record| locks.iter().any(|lock| lock_matches(lock, record, now)));
         // Whoever set the lock may have cut the session already; locked it is all the same.
         if locked {
-            self.sessions.cut(id, CutCause::Lock);
+            self.sessions.refuse(id);
         }
         locked
     }

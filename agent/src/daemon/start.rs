@@ -1,6 +1,7 @@
 //! Starting: in the order in which nothing is ever unprotected, and ending without undoing.
 
 use super::admin::{Rights, callers};
+use super::farewells::farewells;
 use super::locks::Locks;
 use super::mode::NodeMode;
 use super::penalties::Penalties;
@@ -53,6 +54,7 @@ pub async fn run(config_path: &Path) -> Result<(), StartError> {
     tasks.spawn(serve_metrics(Arc::clone(&daemon)));
     daemon.started();
     wait_for_the_end(&daemon).await?;
+    daemon.sessions.say_no_more();
     daemon.audit.write(What::AgentStopped, Subject::default());
     daemon.audit.summarise_all();
     notify(&[sd_notify::NotifyState::Stopping]);
@@ -185,6 +187,7 @@ fn spawn(daemon: &Arc<Daemon>, sockets: Sockets) -> Result<JoinSet<()>, StartErr
     tasks.spawn(sweep::sweeps(Arc::clone(daemon)));
     tasks.spawn(sweep::deadlines(Arc::clone(daemon)));
     tasks.spawn(super::attach::follow(Arc::clone(daemon)));
+    tasks.spawn(farewells(Arc::clone(daemon)));
     tasks.spawn(sweep::packet_events(Arc::clone(daemon))?);
     if daemon.config().kernel_log != KernelLog::Off
         && let Some(log) = lock(&daemon.datapath).kernel_log()?

@@ -46,6 +46,13 @@ impl Cgroups {
         }
     }
 
+    /// The processes in a cgroup, without those below it. None if it is gone.
+    #[must_use]
+    pub fn processes(&self, cgroup: &str) -> Vec<u32> {
+        let listed = fs::read_to_string(self.path(cgroup).join("cgroup.procs")).unwrap_or_default();
+        listed.lines().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
     /// Kills every process in a cgroup and below it (`cgroup.kill`, kernel 5.14).
     ///
     /// # Errors

@@ -10,15 +10,29 @@ use agent_ebpf::SessionState;
 use cotter_hook::connection::{Ended, destroy_flow};
 use cotter_hook::process::Pid;
 use pinning::{Lock, LockSubject, Mode};
+use std::time::Instant;
 
 /// How often ending a cut session's socket and processes is tried; its packets are dropped in any case.
 const TRIES: u32 = 5;
 
+/// Whether terminals are told before their session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Words {
+    Said,
+    None,
+}
+
 impl Sessions {
-    /// Cuts one session; none of that id is `None`, else the number of sockets that were closed. In audit mode the
-    /// kernel counts what it would drop and the sockets stay, unless an administrator cut this very session.
+    /// Cuts one session; none of that id is `None`, else the number of sockets that this closes, at once or when its
+    /// terminals have been told. In audit mode the kernel counts what it would drop and the sockets stay, unless an
+    /// administrator cut this very session.
     pub fn cut(&self, id: SessionId, cause: CutCause) -> Option<usize> {
-        self.cut_all(&[id], cause).pop().map(|(_, sockets)| sockets)
+        self.cut_all(&[id], cause, Words::Said).pop().map(|(_, sockets)| sockets)
+    }
+
+    /// Cuts a session that nobody has been let into yet: a lock came first.
+    pub fn refuse(&self, id: SessionId) {
+        self.cut_all(&[id], CutCause::Lock, Words::None);
     }
 
     /// Cuts every session that is not cut yet and matches.
@@ -28,23 +42,28 @@ impl Sessions {
             let uncut = state.live.values().filter(|live| live.cut.is_none() && matches(&live.record));
             uncut.map(|live| live.record.id).collect()
         };
-        self.cut_all(&found, cause).into_iter().map(|(id, _)| id).collect()
+        self.cut_all(&found, cause, Words::Said).into_iter().map(|(id, _)| id).collect()
     }
 
-    /// The packets of all of them are stopped before the first socket is touched.
-    fn cut_all(&self, ids: &[SessionId], cause: CutCause) -> Vec<(SessionId, usize)> {
+    /// The packets of all of them are stopped before the first socket or terminal is touched.
+    fn cut_all(&self, ids: &[SessionId], cause: CutCause, words: Words) -> Vec<(SessionId, usize)> {
         let mut state = self.state();
-        let State { tables, live, mode, on_cut, .. } = &mut *state;
+        let State { tables, live, .. } = &mut *state;
         for id in ids {
             if let Some(session) = live.get_mut(id) {
                 stop_packets(tables, session, cause);
             }
         }
+        match words {
+            Words::Said => state.let_part(ids),
+            Words::None => state.part_at_once(ids),
+        }
+        let State { live, mode, on_cut, .. } = &mut *state;
         let mut cut = Vec::new();
         for id in ids {
             if let Some(session) = live.get_mut(id) {
                 let sockets = self.end(session, *mode, *on_cut);
-                cut.push((*id, sockets, session.ending == 0, session.record.subject.clone()));
+                cut.push((*id, sockets, session.is_untouched(), session.record.subject.clone()));
             }
         }
         drop(state);
@@ -57,10 +76,14 @@ impl Sessions {
             .collect()
     }
 
-    /// Ends a cut session's socket and, if configured, its processes; the number of sockets ended.
+    /// Ends a cut session's socket and, if configured, its processes; the number of sockets ended. While the session
+    /// is parting, the number of those that are ended then.
     fn end(&self, live: &mut Live, mode: Mode, on_cut: OnCut) -> usize {
-        let enforced = mode.min(live.record.mode) == Mode::Enforce || live.cut == Some(CutCause::Command);
-        if !enforced || live.ending >= TRIES {
+        if live.parting.is_some_and(|until| Instant::now() < until) {
+            return live.connection.iter().count();
+        }
+        // Whose terminals were told is ended even if the mode has changed meanwhile.
+        if !(live.parting.is_some() || live.is_to_end(mode)) || live.ending >= TRIES {
             return 0;
         }
         live.ending += 1;
@@ -105,7 +128,7 @@ impl Sessions {
     pub fn forgive(&self, is_locked: impl Fn(&Record) -> bool) {
         let mut state = self.state();
         let State { tables, live, .. } = &mut *state;
-        let marked = live.values_mut().filter(|it| it.cut == Some(CutCause::Lock) && it.ending == 0);
+        let marked = live.values_mut().filter(|it| it.cut == Some(CutCause::Lock) && it.is_untouched());
         for session in marked.filter(|it| !is_locked(&it.record)).collect::<Vec<_>>() {
             session.cut = None;
             session.kernel = session.kernel.with_state(SessionState::Live);
@@ -121,6 +144,24 @@ impl Sessions {
         for session in live.values_mut().filter(|session| session.cut.is_some()) {
             self.end(session, *mode, *on_cut);
         }
+    }
+
+    /// The same of some.
+    pub(super) fn end_those(&self, state: &mut State, ids: &[SessionId]) {
+        let State { live, mode, on_cut, .. } = state;
+        for id in ids {
+            if let Some(session) = live.get_mut(id).filter(|session| session.cut.is_some()) {
+                self.end(session, *mode, *on_cut);
+            }
+        }
+    }
+}
+
+impl Live {
+    /// Whether what the session still has open is ended: it is cut, and where that counts.
+    pub(super) fn is_to_end(&self, mode: Mode) -> bool {
+        let enforced = mode.min(self.record.mode) == Mode::Enforce;
+        self.cut.is_some() && (enforced || self.cut == Some(CutCause::Command))
     }
 }
 

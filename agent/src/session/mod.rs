@@ -4,6 +4,7 @@ mod cgroup;
 mod cut;
 mod follow;
 mod open;
+mod parting;
 mod record;
 pub mod snapshot;
 
@@ -11,6 +12,7 @@ pub use cgroup::Cgroups;
 pub(crate) use cut::lock_matches;
 pub use open::{OpenError, Opening};
 pub(crate) use open::{kernel_mode, network};
+pub(crate) use parting::Parting;
 pub use record::{Record, RecordTooLong, SessionId};
 
 use crate::audit::{Audit, CutCause};
@@ -25,6 +27,8 @@ use pinning::Mode;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::mpsc;
 
 /// All sessions of the node. The kernel's maps hold the truth; this is what the agent remembers of them.
 pub struct Sessions {
@@ -42,6 +46,8 @@ struct State {
     /// The node's mode in force.
     mode: Mode,
     on_cut: OnCut,
+    /// Takes sessions whose terminals are to be told why they end. While there is none, sessions end without words.
+    farewells: Option<mpsc::Sender<Parting>>,
 }
 
 /// A session whose last process or socket is not gone yet.
@@ -54,6 +60,8 @@ struct Live {
     connection: Option<Connection>,
     /// Why it was cut, if it was.
     cut: Option<CutCause>,
+    /// Until then nothing of it is ended, so that its terminals can be told why; then it is, whatever the mode.
+    parting: Option<Instant>,
     /// How often ending its socket and processes was tried since it was cut.
     ending: u32,
     /// Packets dropped that were reported already.
@@ -73,8 +81,15 @@ impl Sessions {
         let live = snapshot::live(&tables)?;
         let cookies = live.values().filter_map(|live| Some((live.connection?.cookie, live.record.id)));
         let by_cookie = cookies.collect();
-        let mut state =
-            State { tables, live, by_cookie, clock: Offset::now(), mode: Mode::Audit, on_cut: OnCut::Keep };
+        let mut state = State {
+            tables,
+            live,
+            by_cookie,
+            clock: Offset::now(),
+            mode: Mode::Audit,
+            on_cut: OnCut::Keep,
+            farewells: None,
+        };
         state.write_deadlines();
         Ok(Self { state: Mutex::new(state), audit, cgroups: cgroups.ok() })
     }

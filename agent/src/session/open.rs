@@ -96,6 +96,7 @@ impl Sessions {
                 kernel,
                 connection: Some(connection),
                 cut: None,
+                parting: None,
                 ending: 0,
                 reported: 0,
             };

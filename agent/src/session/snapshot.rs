@@ -56,10 +56,8 @@ pub(super) fn live(tables: &Tables) -> Result<HashMap<SessionId, Live>, Error> {
         let details = tables.details(id)?.and_then(|details| Record::decode(&details));
         let record = details.unwrap_or_else(|| nameless(id.into(), connection));
         let cut = (kernel.state() == SessionState::Cut).then_some(CutCause::Lock);
-        Ok((
-            id.into(),
-            Live { record, kernel, connection, cut, ending: 0, reported: counted(tables, id.into()) },
-        ))
+        let reported = counted(tables, id.into());
+        Ok((id.into(), Live { record, kernel, connection, cut, parting: None, ending: 0, reported }))
     };
     tables.sessions()?.into_iter().map(restore).collect()
 }
