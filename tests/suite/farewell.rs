@@ -62,12 +62,13 @@ fn a_session_that_was_told_of_its_end_is_ended_by_an_agent_that_stops() -> Resul
 fn a_terminal_that_hangs_holds_up_no_lock_and_takes_the_words_from_nobody_else() -> Result<()> {
     let scene = Scene::enforcing()?;
     let mut hung = hang(&scene, &scene.alice()?)?;
-    let mut bob = scene.at_alice(&scene.bob()?).stay_at_terminal("true")?;
+    let certificate = scene.bob()?;
+    let mut bob = scene.at_alice(&certificate).stay_at_terminal("true")?;
     prompt("the lock", || scene.agent.told(&["lock", "--address", AT_ALICE]))?;
     bob.hears(LOCKED, AT_ONCE)?;
     within(AT_ONCE, "bob's client notices", || bob.ended())?;
     within(AT_ONCE, "so does the one at the terminal that hangs", || hung.ended())?;
-    assert_eq!(prompt("a login", || scene.at_elsewhere(&scene.bob()?).succeed("echo in"))?, "in\n");
+    assert_eq!(prompt("a login", || scene.at_elsewhere(&certificate).succeed("echo in"))?, "in\n");
     Ok(())
 }
 
@@ -86,10 +87,8 @@ fn a_terminal_that_hangs_holds_up_no_login_from_elsewhere() -> Result<()> {
 #[test]
 fn terminals_that_hang_hold_up_no_restart_of_the_agent() -> Result<()> {
     let mut scene = Scene::in_lab(Lab::with_systemd()?, "enforce", |agent| agent, |sshd| sshd)?;
-    let mut hung = Vec::new();
-    for _ in 0..3 {
-        hung.push(hang(&scene, &scene.alice()?)?);
-    }
+    let alice = scene.alice()?;
+    let hung: Vec<Session> = (0..3).map(|_| hang(&scene, &alice)).collect::<Result<_>>()?;
     for session in scene.sessions()? {
         scene.agent.told(&["cut", text(&session, "id")?])?;
     }
@@ -98,7 +97,7 @@ fn terminals_that_hang_hold_up_no_restart_of_the_agent() -> Result<()> {
     for mut session in hung {
         within(AT_ONCE, "the client notices", || session.ended())?;
     }
-    assert_eq!(scene.at_alice(&scene.alice()?).succeed("echo in")?, "in\n");
+    assert_eq!(scene.at_alice(&alice).succeed("echo in")?, "in\n");
     Ok(())
 }
 
