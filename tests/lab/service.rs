@@ -36,7 +36,7 @@ impl Service {
 
     /// Properties of the unit by name.
     fn properties(&self) -> Result<HashMap<String, String>> {
-        let names = "InvocationID,SubState,Result,ExecMainCode,ExecMainStatus,NRestarts";
+        let names = "InvocationID,SubState,Result,MainPID,ExecMainCode,ExecMainStatus,NRestarts";
         let shown = self.systemctl(&["show", "--property", names, UNIT])?;
         Ok(shown.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect())
     }
@@ -49,6 +49,12 @@ impl Service {
         self.launched = false;
         Ok(properties)
     }
+}
+
+/// What a process is called in the innermost pid namespace that it is in, that of the lab.
+fn inner_pid(pid: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_whitespace().last().map(str::to_owned)
 }
 
 /// The exit status in the properties of a unit whose main process has ended.
@@ -101,8 +107,9 @@ impl Runner for Service {
     fn pid(&self) -> Result<Pid> {
         let group = self.node.group().context("a lab without systemd")?.join(GROUP).join("cgroup.procs");
         let processes = fs::read_to_string(&group).with_context(|| group.display().to_string())?;
-        let pid = processes.lines().next().context("the agent does not run")?;
-        Pid::from_raw(pid.parse()?).context("a process id of zero")
+        let main = self.properties()?.remove("MainPID").context("no MainPID")?;
+        let pid = processes.lines().find(|pid| inner_pid(pid).as_ref() == Some(&main));
+        Pid::from_raw(pid.context("the agent does not run")?.parse()?).context("a process id of zero")
     }
 
     fn log(&self) -> Result<String> {

@@ -1,5 +1,7 @@
 //! Terminals are told why their session ends, and none holds up a lock, a login or the agent's end.
 
+use std::io::Read;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -60,11 +62,14 @@ fn a_session_that_was_told_of_its_end_is_ended_by_an_agent_that_stops() -> Resul
 
 #[test]
 fn a_terminal_that_hangs_holds_up_no_lock_and_takes_the_words_from_nobody_else() -> Result<()> {
-    let scene = Scene::enforcing()?;
+    // Where systemd starts the agent, it has no descriptors but its own.
+    let scene = Scene::in_lab(Lab::with_systemd()?, "enforce", |agent| agent, |sshd| sshd)?;
     let mut hung = hang(&scene, &scene.alice()?)?;
     let certificate = scene.bob()?;
     let mut bob = scene.at_alice(&certificate).stay_at_terminal("true")?;
     prompt("the lock", || scene.agent.told(&["lock", "--address", AT_ALICE]))?;
+    let descriptors = within(AT_ONCE, "a process that is kept waiting", || kept_waiting(scene.lab.node()))?;
+    assert_eq!(descriptors, ["0", "1", "2"], "it holds nothing of the agent's");
     bob.hears(LOCKED, AT_ONCE)?;
     within(AT_ONCE, "bob's client notices", || bob.ended())?;
     within(AT_ONCE, "so does the one at the terminal that hangs", || hung.ended())?;
@@ -101,6 +106,23 @@ fn terminals_that_hang_hold_up_no_restart_of_the_agent() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn what_outlives_the_agent_in_its_control_group_holds_up_no_restart() -> Result<()> {
+    let mut scene = Scene::in_lab(Lab::with_systemd()?, "enforce", |agent| agent, |sshd| sshd)?;
+    // As what hangs beyond the reach of signals does, this one stays.
+    let stays = "trap '' TERM; echo $$ >/sys/fs/cgroup/system.slice/cotter-agent.service/cgroup.procs; echo in; exec cat";
+    let mut shell = Place::command("sh");
+    shell.args(["-c", stays]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut left = scene.lab.node().spawn(&mut shell)?;
+    let mut word = [0; 3];
+    left.stdout.take().unwrap().read_exact(&mut word)?;
+    prompt("the agent's end", || scene.agent.stop())?;
+    assert_eq!(left.try_wait()?, None);
+    scene.agent.start()?;
+    assert_eq!(scene.at_alice(&scene.alice()?).succeed("echo in")?, "in\n");
+    Ok(())
+}
+
 /// Does something that must not wait for a terminal.
 fn prompt<T>(what: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
     let began = Instant::now();
@@ -123,6 +145,15 @@ fn hang(scene: &Scene, identity: &lab::Identity) -> Result<Session> {
     let terminal = terminal.lines().next().unwrap().trim().to_owned();
     within(AT_ONCE, "the terminal hangs", || Ok(hangs(node, &terminal)?.then_some(())))?;
     Ok(session)
+}
+
+/// The descriptors of a process that tells terminals and has done all but what it waits for.
+fn kept_waiting(node: &Place) -> Result<Option<Vec<String>>> {
+    let look = "for at in /proc/[0-9]*; do \
+                grep -qsx farewell -z $at/cmdline && grep -qs tty_lock $at/task/*/wchan && ls $at/fd; done; true";
+    let listed = node.run("sh", &["-c", look])?;
+    let descriptors: Vec<String> = listed.split_whitespace().map(str::to_owned).collect();
+    Ok((!descriptors.is_empty()).then_some(descriptors))
 }
 
 /// Whether opening a terminal takes longer than it should.

@@ -147,9 +147,10 @@ fn a_cut_that_is_to_kill_ends_all_that_the_session_has_started() -> Result<()> {
     let node = Scoped::new(|agent| agent.line("on_cut = \"kill\""))?;
     let alice = node.scene.alice()?;
     node.process_left_behind_by(&alice)?;
-    let mut session = node.scene.at_alice(&alice).stay()?;
+    let mut session = node.scene.at_alice(&alice).stay_at_terminal("true")?;
     let mut bob = node.scene.at_alice(&node.scene.bob()?).stay()?;
     node.scene.agent.told(&["lock", "--login", "alice"])?;
+    session.hears("it has been locked", Duration::from_secs(3))?;
     within(Duration::from_secs(3), "the client notices", || session.ended())?;
     eventually("no process of alice's is left", || Ok((!node.alice_has_processes()?).then_some(())))?;
     eventually("only bob's session is left", || Ok((node.scene.sessions()?.len() == 1).then_some(())))?;

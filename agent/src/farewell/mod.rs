@@ -46,7 +46,11 @@ pub(crate) fn say(list: impl Read) -> io::Result<bool> {
     let (told, counts) = mpsc::channel();
     for farewell in farewells.into_iter().take(MOST_SESSIONS) {
         let (told, cgroups) = (told.clone(), Arc::clone(&cgroups));
-        thread::Builder::new().spawn(move || told.send(terminals::tell(&farewell, cgroups.as_ref().as_ref())))?;
+        let tell = move || told.send(terminals::tell(&farewell, Option::as_ref(&cgroups)));
+        if thread::Builder::new().spawn(tell).is_err() {
+            // The others have a thread each.
+            break;
+        }
     }
     drop(told);
     let mut any = false;
