@@ -136,7 +136,8 @@ fn hang(scene: &Scene, identity: &lab::Identity) -> Result<Session> {
     let node = scene.lab.node();
     node.write("/run/hang.pl", HANG)?;
     // Else only root's page faults may be handled by the user.
-    let device = "[ -e /run/faults ] || mknod -m 666 /run/faults c 10 $(awk '/userfaultfd/ {print $1}' /proc/misc)";
+    let device =
+        "[ -e /run/faults ] || mknod -m 666 /run/faults c 10 $(awk '/userfaultfd/ {print $1}' /proc/misc)";
     node.run("sh", &["-c", device])?;
     let mut session = scene.at_alice(identity).run_at_terminal("tty; exec perl /run/hang.pl /run/faults")?;
     let terminal = session.hears("reading", Duration::from_secs(30))?;

@@ -69,7 +69,7 @@ fn write(number: u32, owner: u32, line: &str) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::fs::chmod;
+    use rustix::fs::{chmod, fcntl_setfl};
     use rustix::process::getuid;
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use std::os::fd::OwnedFd;
@@ -82,7 +82,8 @@ mod tests {
 
     impl Terminal {
         fn new(mode: Mode) -> Self {
-            let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::NONBLOCK).unwrap();
+            let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+            fcntl_setfl(&master, OFlags::NONBLOCK).unwrap();
             grantpt(&master).unwrap();
             unlockpt(&master).unwrap();
             let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
