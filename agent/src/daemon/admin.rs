@@ -154,18 +154,18 @@ impl Daemon {
         }
     }
 
-    /// The lock is in force, stored and told before sessions are looked through, so that no login slips in between and
-    /// no cut is without its cause.
+    /// The lock is in force before sessions are looked through, so that no login slips in between; and a disk that hangs
+    /// keeps none of them going.
     fn set_lock(&self, target: LockTarget, seconds: Option<u64>, reason: Option<String>) -> Answer {
         let added = self.locks().add(target, seconds, reason);
         let new = match added {
             Ok(new) => new,
             Err(why) => return Answer::Refused { why },
         };
+        let cut = self.sessions.cut_locked(&new);
         let not_stored = self.store().err().map(|error| error.to_string());
         let (id, target, comment) = (new.id.clone(), new.target.to_string(), new.reason.clone());
         self.audit.write(What::Locked { lock: id, target, comment }, Subject::default());
-        let cut = self.sessions.cut_locked(&new);
         Answer::Locked { lock: new, cut, not_stored }
     }
 
