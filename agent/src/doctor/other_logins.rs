@@ -54,15 +54,17 @@ fn ways_in<'a>(value: impl Fn(&str) -> &'a str) -> Vec<&'a str> {
 mod tests {
     use super::*;
 
+    /// With these methods sufficing, and these keywords set.
+    fn with(suffice: &'static str, on: &[&str]) -> Vec<&'static str> {
+        ways_in(|keyword| match keyword {
+            SUFFICE => suffice,
+            keyword if on.contains(&keyword) => "yes",
+            _others => "no",
+        })
+    }
+
     #[test]
     fn only_what_suffices_without_a_key_is_a_way_in() {
-        let with = |suffice: &'static str, on: &'static [&'static str]| {
-            ways_in(move |keyword| match keyword {
-                SUFFICE => suffice,
-                keyword if on.contains(&keyword) => "yes",
-                _others => "no",
-            })
-        };
         let (password, keyboard) = ("passwordauthentication", "kbdinteractiveauthentication");
         assert!(with("any", &[]).is_empty());
         assert_eq!(with("any", &["hostbasedauthentication", password]), ["password", "hostbased"]);

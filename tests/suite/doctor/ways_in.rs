@@ -61,7 +61,7 @@ fn rules_that_send_packets_to_a_login_port() -> Result<()> {
     for harmless in [
         "tcp dport 8080 redirect to :80",
         "tcp dport 2222 dnat to 198.51.44.3:22",
-        "dnat ip to tcp dport map @inside",
+        "ip protocol tcp dnat ip to tcp dport map @inside",
         "tcp dport @web redirect",
         "tcp dport != 22 redirect",
     ] {
@@ -71,7 +71,7 @@ fn rules_that_send_packets_to_a_login_port() -> Result<()> {
     for bypass in [
         "tcp dport 2222 redirect to :22",
         &format!("tcp dport {{ 2222, 2223 }} dnat to {NODE_V4}:22"),
-        "redirect to :tcp dport map @doors",
+        "ip protocol tcp redirect to :tcp dport map @doors",
         "tcp dport 2222 dnat to 198.51.100.1-198.51.100.99:20-25",
         "tcp dport 2222 tcp dport set 22",
     ] {
