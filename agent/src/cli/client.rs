@@ -80,11 +80,10 @@ pub(super) fn open(common: &Common, call: &Call) -> Result<Answers, Failure> {
 /// The admin socket, or the read socket where that is enough and all that is allowed.
 fn connect(runtime_dir: &Path, only_reads: bool) -> Result<UnixStream, Failure> {
     let (admin, read) = (runtime_dir.join("admin.sock"), runtime_dir.join("read.sock"));
-    let stream = connect_within(&admin, PATIENCE).or_else(|error| match error.kind() {
+    let stream = connect_within(&admin, PATIENCE).or_else(|error| {
         // Who hangs on one socket hangs on the other.
-        ErrorKind::TimedOut => Err(error),
-        _others if only_reads => connect_within(&read, PATIENCE),
-        _others => Err(error),
+        let hangs = error.kind() == ErrorKind::TimedOut;
+        if only_reads && !hangs { connect_within(&read, PATIENCE) } else { Err(error) }
     });
     stream.map_err(|error| {
         let forbidden = error.kind() == ErrorKind::PermissionDenied;

@@ -174,7 +174,7 @@ mod tests {
 
     /// What is read of a rule with these statements, in a table with a set, a map of ports and one of addresses with
     /// ports.
-    fn read(statements: &Value) -> Vec<(To<Addresses>, To<Ports>, Option<Vec<Ports>>)> {
+    fn read(statements: &Value) -> Vec<Redirection> {
         let of = |name: &str, elements: &Value| json!({"family": "ip", "table": "nat", "name": name, "elem": elements});
         let printed = json!({"nftables": [
             {"metainfo": {"version": "1.0.6"}},
@@ -184,9 +184,12 @@ mod tests {
             {"map": of("to_both", &json!([[2222, {"concat": ["198.51.100.10", 22]}]]))},
             {"rule": {"family": "ip", "table": "nat", "chain": "pre", "handle": 3, "expr": statements}},
         ]});
-        let read = redirections(&printed.to_string()).unwrap();
-        assert!(read.iter().all(|it| it.rule == "ip nat pre handle 3"));
-        read.into_iter().map(|it| (it.addresses, it.ports, it.from)).collect()
+        redirections(&printed.to_string()).unwrap()
+    }
+
+    /// What is to be read of it.
+    fn rule(addresses: To<Addresses>, ports: To<Ports>, from: Option<Vec<Ports>>) -> Redirection {
+        Redirection { rule: "ip nat pre handle 3".to_owned(), addresses, ports, from }
     }
 
     fn dport(op: &str, right: &Value) -> Value {
@@ -212,7 +215,7 @@ mod tests {
             (dport("<", &json!(1024)), None),
         ] {
             let statements = json!([matched, {"redirect": {"port": 22}}]);
-            assert_eq!(read(&statements), [(To::Own, To::These(vec![(22, 22)]), from)], "{statements}");
+            assert_eq!(read(&statements), [rule(To::Own, To::These(vec![(22, 22)]), from)], "{statements}");
         }
     }
 
@@ -255,7 +258,7 @@ mod tests {
                 To::Own,
             ),
         ] {
-            assert_eq!(read(&json!([statement])), [(addresses, ports, None)], "{statement}");
+            assert_eq!(read(&json!([statement])), [rule(addresses, ports, None)], "{statement}");
         }
         assert!(
             read(&json!([{"accept": null}, {"mangle": {"key": {"meta": {"key": "mark"}}, "value": 1}}]))
@@ -276,7 +279,7 @@ mod tests {
             ),
             (json!({"dnat": {"addr": "node.example"}}), To::Unclear, To::Own),
         ] {
-            assert_eq!(read(&json!([statement])), [(addresses, ports, None)], "{statement}");
+            assert_eq!(read(&json!([statement])), [rule(addresses, ports, None)], "{statement}");
         }
     }
 

@@ -81,10 +81,13 @@ mod tests {
 
     #[test]
     fn no_line_before_it_may_leave_the_hook_out() {
-        let left_out = |before: &str| match order(&format!("{before}{HOOK}")) {
-            Order::LeftOut(line) => Some(line),
-            Order::Right => None,
-            other => panic!("{before}: {other:?}"),
+        let left_out = |before: &str| {
+            let order = order(&format!("{before}{HOOK}"));
+            if let Order::LeftOut(line) = order {
+                return Some(line);
+            }
+            assert_eq!(order, Order::Right, "{before}");
+            None
         };
         for before in [
             "session sufficient pam_permit.so",
@@ -114,10 +117,13 @@ mod tests {
 
     #[test]
     fn the_hooks_no_must_be_the_end_of_a_login() {
-        let goes_on = |lines: &str| match order(lines) {
-            Order::GoesOn(line) => Some(line),
-            Order::Right => None,
-            other => panic!("{lines}: {other:?}"),
+        let goes_on = |lines: &str| {
+            let order = order(lines);
+            if let Order::GoesOn(line) = order {
+                return Some(line);
+            }
+            assert_eq!(order, Order::Right, "{lines}");
+            None
         };
         for control in
             ["required", "requisite", "[success=ok ignore=ignore default=bad]", "[success=ok]", "nonsense"]

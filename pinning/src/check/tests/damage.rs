@@ -4,7 +4,6 @@ use base64ct::{Base64, Encoding};
 use proptest::prelude::*;
 
 use super::*;
-use crate::test_certificate::string;
 
 #[test]
 fn the_longest_certificates_are_refused() {

@@ -1,7 +1,6 @@
 //! What a judgement says beside its reason.
 
 use super::*;
-use crate::test_certificate::string;
 
 #[test]
 fn a_judgement_says_as_much_as_could_be_read() {
