@@ -1,14 +1,29 @@
-//! Other programs, run to their end within a time limit.
+//! Other programs, found and told the same whoever calls, and run to their end within a time limit.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
+
+/// Where programs are looked for. Not in /usr/local: what decides what the node is told to be comes by packages.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+/// How long what was killed may take to be gone: what waits for a disk that does not answer is not.
+const DYING: Duration = Duration::from_secs(2);
+
+/// A program by its name or whole path, with nothing of the caller's environment: what `sudo` leaves of that may be a
+/// user's.
+pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(name);
+    command.env_clear().env("PATH", PATH).env("LC_ALL", "C");
+    command
+}
 
 /// Runs a command without input; what it printed, or that it took longer and was killed with all that it began.
 ///
@@ -38,14 +53,23 @@ pub(crate) fn text(command: &mut Command, limit: Duration) -> io::Result<String>
 fn wait(child: &mut Child, limit: Duration) -> io::Result<ExitStatus> {
     let group = Pid::from_child(child);
     let process = pidfd_open(group, PidfdFlags::empty())?;
-    let patience = Timespec::try_from(limit).map_err(io::Error::other)?;
-    if poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience))? == 0 {
-        kill_process_group(group, Signal::KILL)?;
-        child.wait()?;
-        let why = format!("has not ended within {} s", limit.as_secs());
-        return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+    if ends(&process, limit)? {
+        return child.wait();
     }
-    child.wait()
+    // By now it may have left the group, or the group may be gone.
+    let _signalled = (kill_process_group(group, Signal::KILL), pidfd_send_signal(&process, Signal::KILL));
+    let mut why = format!("has not ended within {} s", limit.as_secs());
+    if ends(&process, DYING)? {
+        child.wait()?;
+    } else {
+        why.push_str(", nor when it was killed");
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, why))
+}
+
+fn ends(process: &OwnedFd, limit: Duration) -> io::Result<bool> {
+    let patience = Timespec::try_from(limit).map_err(io::Error::other)?;
+    Ok(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&patience))? > 0)
 }
 
 fn memory(name: &str) -> io::Result<File> {
@@ -66,7 +90,7 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> Command {
-        let mut shell = Command::new("sh");
+        let mut shell = program("sh");
         shell.args(["-c", script]);
         shell
     }
@@ -76,7 +100,13 @@ mod tests {
         let limit = Duration::from_secs(60);
         assert_eq!(text(&mut shell("echo said; echo also >&2"), limit).unwrap(), "said\n");
         assert_eq!(text(&mut shell("echo why >&2; exit 3"), limit).unwrap_err().to_string(), "why");
-        assert!(text(&mut Command::new("/nowhere/at-all"), limit).is_err());
+        assert!(text(&mut program("/nowhere/at-all"), limit).is_err());
+    }
+
+    #[test]
+    fn programs_know_nothing_of_the_caller() {
+        let environment = text(&mut program("env"), Duration::from_secs(60)).unwrap();
+        assert_eq!(environment, format!("LC_ALL=C\nPATH={PATH}\n"));
     }
 
     #[test]

@@ -15,4 +15,5 @@ mod login;
 mod metrics;
 pub mod session;
 pub mod setup;
+mod socket;
 mod source;

@@ -1,6 +1,6 @@
-//! Reading a file that decides something: it must be root's alone, and of bounded size.
+//! Reading a file of bounded size; one that decides something must be root's alone.
 
-use std::fs::OpenOptions;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -36,16 +36,27 @@ impl FileError {
 
 /// The content of a regular file of root's that nobody else can write, at most `max` bytes.
 pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
-    // Without NONBLOCK, opening a pipe would wait for its writer.
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(FileError::NotRegular);
-    }
+    let (file, metadata) = open(path)?;
     if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 {
         return Err(FileError::NotRoots);
     }
+    content(file, max)
+}
+
+/// The content of a regular file, whoever's it is, at most `max` bytes.
+pub fn read_anyones(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
+    content(open(path)?.0, max)
+}
+
+fn open(path: &Path) -> Result<(File, Metadata), FileError> {
+    // Without NONBLOCK, opening a pipe would wait for its writer.
+    let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(FileError::NotRegular) }
+}
+
+fn content(file: File, max: u64) -> Result<Vec<u8>, FileError> {
     let mut content = Vec::new();
     file.take(max + 1).read_to_end(&mut content)?;
     if u64::try_from(content.len()).is_ok_and(|len| len <= max) {
@@ -80,6 +91,8 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
         assert!(matches!(read(&path, 4), Err(FileError::NotRoots)));
+        assert_eq!(read_anyones(&path, 4).unwrap(), b"1234");
+        assert!(matches!(read_anyones(&path, 3), Err(FileError::TooLarge { max: 3 })));
     }
 
     #[test]
@@ -88,5 +101,6 @@ mod tests {
         let path = dir.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         assert!(matches!(read(&path, 4), Err(FileError::NotRegular)));
+        assert!(matches!(read_anyones(&path, 4), Err(FileError::NotRegular)));
     }
 }

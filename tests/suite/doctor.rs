@@ -26,8 +26,8 @@ const IDS: &str = "\
     admin-socket agent agent-capabilities authorized-keys bpffs break-glass break-glass-asked btf \
     caller cert-authority cgroup2 clock close-tracepoint clusters configuration event-log hook \
     interface interfaces-left-out kernel-version login-grace-time login-ports metrics mode-file \
-    mptcp pam pin-directory principals-command principals-file ptrace-scope redirected-port reload \
-    restart sock-destroy state-directory tc tcx trusted-ca use-pam xdp";
+    mptcp other-logins pam pin-directory principals-command principals-file ptrace-scope redirected-port reload \
+    restart sock-destroy sshd-version state-directory tc tcx trusted-ca use-pam xdp";
 
 /// A node that enforces, on which all is well until something is changed.
 fn right(agent: impl FnOnce(AgentSetup) -> AgentSetup) -> Result<Scene> {
@@ -205,5 +205,23 @@ fn a_program_that_hangs_is_waited_for_only_so_long() -> Result<()> {
     findings(&scene)?.have("firewall", "warning", "nft: has not ended within 10 s");
     eventually("nothing of it is left", || {
         Ok(shell(&scene, "pgrep -f 'sleep 100[0]' || true")?.is_empty().then_some(()))
-    })
+    })?;
+    // What waits for a disk that does not answer outlives SIGKILL.
+    let found = findings_tampered(&scene, "kill,pidfd_send_signal", "retval=0")?;
+    found.have("firewall", "warning", "has not ended within 10 s, nor when it was killed");
+    Ok(())
+}
+
+#[test]
+fn a_callers_search_path_chooses_no_program() -> Result<()> {
+    let scene = right(|agent| agent)?;
+    shell(
+        &scene,
+        "mkdir /run/theirs; printf '#!/bin/sh\\ntouch /run/theirs/ran\\n' >/run/theirs/nft; chmod 755 /run/theirs/nft; \
+         cd /run/theirs; for name in id iptables-save ip6tables-save ssh-keygen sshd systemctl; do cp nft $name; done",
+    )?;
+    let path = "PATH=/run/theirs:/usr/sbin:/usr/bin:/sbin:/bin";
+    let found = findings_of(scene.lab.node(), &["env", path], &[])?;
+    assert!(found.troubles().is_empty(), "{:#?}", found.troubles());
+    shell(&scene, "! test -e /run/theirs/ran").map(drop)
 }

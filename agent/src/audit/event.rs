@@ -174,6 +174,37 @@ pub enum What {
     },
 }
 
+impl What {
+    /// The word for it, the same as in JSON.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AgentStarted { .. } => "agent_started",
+            Self::AgentStopped => "agent_stopped",
+            Self::LoginAllowed { .. } => "login_allowed",
+            Self::LoginDenied { .. } => "login_denied",
+            Self::DenialsSuppressed { .. } => "denials_suppressed",
+            Self::DropsSuppressed { .. } => "drops_suppressed",
+            Self::LinesLost { .. } => "lines_lost",
+            Self::SessionOpened { .. } => "session_opened",
+            Self::SessionCut { .. } => "session_cut",
+            Self::SessionClosed { .. } => "session_closed",
+            Self::PacketsDropped { .. } => "packets_dropped",
+            Self::ConnectionCut { .. } => "connection_cut",
+            Self::Penalised { .. } => "penalised",
+            Self::Locked { .. } => "locked",
+            Self::Unlocked { .. } => "unlocked",
+            Self::ModeChanged { .. } => "mode_changed",
+            Self::Reloaded { .. } => "reloaded",
+            Self::ReloadFailed { .. } => "reload_failed",
+            Self::Attached { .. } => "attached",
+            Self::Overtaken { .. } => "overtaken",
+            Self::FirstAgain { .. } => "first_again",
+            Self::AttachmentLost { .. } => "attachment_lost",
+        }
+    }
+}
+
 /// The step of a login at which it was judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -238,4 +269,40 @@ pub struct Subject {
     /// How it was observed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_how: Option<String>,
+}
+
+impl Subject {
+    /// A person is a cluster and a key id together; none if nobody is known.
+    #[must_use]
+    pub fn person(&self) -> Option<String> {
+        Some(format!("{}/{}", self.cluster.as_ref()?, self.user.as_ref()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_named_as_its_json_is_tagged() {
+        // Whatever an event has beside its tag.
+        let mut sample = json!({
+            "takeover": "fresh", "sessions": 1, "reason": "allowed", "step": "session", "overruled": false, "count": 1,
+            "session": "1", "cause": "lock", "sockets": 1, "dropped": 1, "seconds": 1, "lock": "1", "target": "all",
+            "comment": "", "from": "audit", "to": "enforce", "by": [], "hash": "", "error": "", "interface": "eth0",
+            "method": "xdp",
+        });
+        // serde names all tags when it meets one that it does not know.
+        let unknown = serde_json::from_value::<What>(json!({"event": "?"})).unwrap_err().to_string();
+        let tags: Vec<&str> = unknown.split('`').skip(3).step_by(2).collect();
+        assert!(tags.len() > 10, "{unknown}");
+        for tag in tags {
+            sample["event"] = json!(tag);
+            sample["by"] = if tag == "overtaken" { json!([]) } else { json!("command") };
+            let what: What = serde_json::from_value(sample.clone()).unwrap();
+            assert_eq!(what.name(), tag);
+        }
+    }
 }

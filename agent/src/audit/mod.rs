@@ -115,8 +115,7 @@ impl Audit {
         if let What::LoginAllowed { reason: LoginReason::Allowed, .. } = what {
             self.tally.login(Outcome::Allowed, LoginReason::Allowed, Step::Session);
         }
-        let tagged = serde_json::to_value(what).unwrap_or_default();
-        self.tally.event(tagged["event"].as_str().unwrap_or("unknown"));
+        self.tally.event(what.name());
     }
 
     /// Sums up what was not written one by one, of each source at most once a minute.

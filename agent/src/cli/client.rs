@@ -4,7 +4,8 @@ use super::exit::Failure;
 use super::{Common, Exit, output};
 use crate::config::Places;
 use crate::daemon::call::{Answer, Call};
-use std::io::{BufRead, BufReader, Write};
+use crate::socket::connect_within;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -79,10 +80,13 @@ pub(super) fn open(common: &Common, call: &Call) -> Result<Answers, Failure> {
 /// The admin socket, or the read socket where that is enough and all that is allowed.
 fn connect(runtime_dir: &Path, only_reads: bool) -> Result<UnixStream, Failure> {
     let (admin, read) = (runtime_dir.join("admin.sock"), runtime_dir.join("read.sock"));
-    let stream = UnixStream::connect(&admin)
-        .or_else(|error| if only_reads { UnixStream::connect(&read) } else { Err(error) });
+    let stream = connect_within(&admin, PATIENCE).or_else(|error| {
+        // Who hangs on one socket hangs on the other.
+        let hangs = error.kind() == ErrorKind::TimedOut;
+        if only_reads && !hangs { connect_within(&read, PATIENCE) } else { Err(error) }
+    });
     stream.map_err(|error| {
-        let forbidden = error.kind() == std::io::ErrorKind::PermissionDenied;
+        let forbidden = error.kind() == ErrorKind::PermissionDenied;
         let advice = match (forbidden, only_reads) {
             (true, true) => "run as root or in the agent's read_group",
             (true, false) => "run as root",

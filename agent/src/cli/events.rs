@@ -34,8 +34,7 @@ pub(super) fn events(common: &Common, options: &Options) -> Result<Exit, Failure
 /// One event on one line: when, what, who, from where.
 fn sentence(event: &Event) -> String {
     let what = serde_json::to_value(&event.what).unwrap_or_default();
-    let name = what.get("event").and_then(|name| name.as_str()).unwrap_or("event").replace('_', " ");
-    let mut line = format!("{}  {name}", event.time);
+    let mut line = format!("{}  {}", event.time, event.what.name().replace('_', " "));
     for (key, value) in what.as_object().into_iter().flatten().filter(|(key, _)| *key != "event") {
         let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         if !value.is_null() && shown != "false" {
@@ -43,10 +42,8 @@ fn sentence(event: &Event) -> String {
         }
     }
     let subject = &event.subject;
-    if let (Some(cluster), Some(user)) = (&subject.cluster, &subject.user) {
-        line.push_str(&format!("  user={cluster}/{user}"));
-    }
-    for (key, value) in [("login", &subject.login), ("from", &subject.observed)] {
+    let (login, from) = (subject.login.clone(), subject.observed.clone());
+    for (key, value) in [("user", subject.person()), ("login", login), ("from", from)] {
         if let Some(value) = value {
             line.push_str(&format!("  {key}={value}"));
         }

@@ -87,10 +87,7 @@ static COLOURS: LazyLock<bool> = LazyLock::new(|| {
 
 /// A person: cluster and key id; a dash if nobody is known.
 pub(super) fn person(subject: &Subject) -> String {
-    match (&subject.cluster, &subject.user) {
-        (Some(cluster), Some(user)) => format!("{cluster}/{user}"),
-        _ => "-".to_owned(),
-    }
+    subject.person().unwrap_or_else(|| "-".to_owned())
 }
 
 /// Seconds as people say them: `42 s`, `5 min`, `3 h`, `2 d`.

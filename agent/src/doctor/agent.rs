@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use cotter_hook::fallback::Fallback;
@@ -11,8 +10,9 @@ use cotter_hook::fallback::Fallback;
 use super::{Finding, Node};
 use crate::config::MetricsAt;
 use crate::daemon::call::Status;
+use crate::socket::connect_within;
 
-/// How long a connection to the metrics may take.
+/// How long a connection to the metrics or the admin socket may take.
 const CONNECTING: Duration = Duration::from_secs(2);
 
 pub(super) fn findings(node: &Node) -> Vec<Finding> {
@@ -35,7 +35,7 @@ pub(super) fn findings(node: &Node) -> Vec<Finding> {
 
 fn admin_socket(node: &Node) -> Finding {
     let socket = node.places.runtime_dir.join("admin.sock");
-    match UnixStream::connect(&socket) {
+    match connect_within(&socket, CONNECTING) {
         Ok(_) => Finding::ok("admin-socket", format!("{} is there", socket.display())),
         Err(error) => Finding::error(
             "admin-socket",
@@ -75,7 +75,9 @@ fn metrics(node: &Node) -> Option<Finding> {
     let at = node.config.as_ref().ok()?.metrics;
     let connected = match at {
         MetricsAt::Off => return None,
-        MetricsAt::Unix => UnixStream::connect(node.places.runtime_dir.join("metrics.sock")).map(drop),
+        MetricsAt::Unix => {
+            connect_within(&node.places.runtime_dir.join("metrics.sock"), CONNECTING).map(drop)
+        }
         MetricsAt::Tcp(address) => TcpStream::connect_timeout(&address, CONNECTING).map(drop),
     };
     Some(match connected {

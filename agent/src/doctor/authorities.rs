@@ -2,15 +2,16 @@
 //! AuthorizedPrincipalsCommand by.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
+use std::time::Instant;
 
 use cotter_hook::break_glass;
+use cotter_hook::trusted_file::{self, FileError};
 use pinning::CaKey;
 
-use super::{Finding, Node};
+use super::{Finding, Node, PATIENCE, keys_files};
 use crate::setup::sshd::Effective;
-use crate::setup::sshd_config::matches;
 
 /// Whom sshd and the agent trust.
 const TRUSTED: &str = "trusted-ca";
@@ -36,7 +37,7 @@ pub(super) fn findings(node: &Node) -> Vec<Finding> {
     findings.extend(sshd.look(
         &["authorizedkeysfile"],
         Finding::ok(BESIDE, "no file of keys that is the administrator's makes an authority of one"),
-        |_, effective| by_keys_files(effective, &ours),
+        |name, effective| by_keys_files(name, effective, &ours),
     ));
     findings
 }
@@ -48,8 +49,15 @@ fn trusted(name: &str, effective: &Effective, ours: &BTreeSet<String>) -> Vec<Fi
         let what = format!("{name}: sshd trusts no authority (TrustedUserCAKeys): no certificate gets in");
         return vec![Finding::warning(TRUSTED, what, "cotter-agent setup sshd")];
     }
-    let read = read(Path::new(file));
-    let keys = match read.and_then(|text| CaKey::parse_all(&text).map_err(|error| error.to_string())) {
+    let text = match read(Path::new(file)) {
+        Ok(text) => text,
+        Err(error) if error.is_missing() => {
+            let what = format!("{name}: TrustedUserCAKeys {file}: {error}: no certificate gets in");
+            return vec![Finding::warning(TRUSTED, what, "mend the file")];
+        }
+        Err(error) => return vec![unclear(&format!("{name}: TrustedUserCAKeys {file}: {error}"))],
+    };
+    let keys = match CaKey::parse_all(&text) {
         Ok(keys) => keys,
         Err(error) => {
             let what = format!("{name}: TrustedUserCAKeys {file}: {error}");
@@ -74,14 +82,36 @@ fn trusted(name: &str, effective: &Effective, ours: &BTreeSet<String>) -> Vec<Fi
 
 /// `cert-authority` lines where sshd looks for keys: it takes such an authority's certificates without asking the
 /// command, also those of one that it trusts by TrustedUserCAKeys as well. Users' own files are not looked into.
-fn by_keys_files(effective: &Effective, ours: &BTreeSet<String>) -> Vec<Finding> {
-    let files: BTreeSet<PathBuf> =
-        effective.value("authorizedkeysfile").split_whitespace().flat_map(files).collect();
-    files.iter().flat_map(|file| authorities_in(file, ours)).collect()
+fn by_keys_files(name: &str, effective: &Effective, ours: &BTreeSet<String>) -> Vec<Finding> {
+    let (begin, mut files, mut findings) = (Instant::now(), BTreeSet::new(), Vec::new());
+    for pattern in effective.value("authorizedkeysfile").split_whitespace() {
+        match keys_files::of(pattern) {
+            Ok(meant) => files.extend(meant),
+            Err(why) => findings.push(unclear(&format!("{name}: AuthorizedKeysFile {pattern}: {why}"))),
+        }
+    }
+    for (looked_into, file) in files.iter().enumerate() {
+        if begin.elapsed() > PATIENCE {
+            let left = files.len() - looked_into;
+            findings.push(unclear(&format!(
+                "{name}: {left} of {} files of keys are not looked into",
+                files.len()
+            )));
+            break;
+        }
+        findings.extend(authorities_in(file, ours));
+    }
+    findings
 }
 
 fn authorities_in(file: &Path, ours: &BTreeSet<String>) -> Vec<Finding> {
-    let text = read(file).unwrap_or_default();
+    let text = match read(file) {
+        Ok(text) => text,
+        // A file in the place of a user's directory is nothing to sshd either.
+        Err(FileError::Read(error)) if error.kind() == io::ErrorKind::NotADirectory => return Vec::new(),
+        Err(error) if error.is_missing() => return Vec::new(),
+        Err(error) => return vec![unclear(&format!("{}: {error}", file.display()))],
+    };
     let finding = |line: &[u8]| {
         let key = CaKey::parse_all(&String::from_utf8_lossy(line));
         let key = key.ok().and_then(|keys| keys.first().map(CaKey::fingerprint));
@@ -97,32 +127,18 @@ fn authorities_in(file: &Path, ours: &BTreeSet<String>) -> Vec<Finding> {
     break_glass::authorities(text.as_bytes()).map(finding).collect()
 }
 
-/// The files that a pattern of AuthorizedKeysFile means, unless they are in users' homes.
-fn files(pattern: &str) -> Vec<PathBuf> {
-    let path = Path::new(pattern);
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
-    else {
-        return Vec::new();
-    };
-    if !path.is_absolute() || directory.to_string_lossy().contains('%') {
-        return Vec::new();
-    }
-    if !name.contains('%') {
-        return vec![path.to_owned()];
-    }
-    let name = name.replace("%u", "*").replace("%U", "*");
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let fits = |path: &PathBuf| {
-        path.file_name().and_then(|file| file.to_str()).is_some_and(|file| matches(&name, file))
-    };
-    entries.map(|entry| entry.path()).filter(fits).collect()
+/// Where something could not be looked at, there may be anything.
+fn unclear(what: &str) -> Finding {
+    let what = format!("{what}: whether sshd trusts an authority by it cannot be told");
+    Finding::warning(
+        "authorities-unclear",
+        what,
+        "look yourself, or have sshd go by plain files of at most 1 MiB",
+    )
 }
 
-/// The text of a regular file of bounded size.
-fn read(file: &Path) -> Result<String, String> {
-    let metadata = fs::metadata(file).map_err(|error| error.to_string())?;
-    if !metadata.is_file() || metadata.len() > MOST {
-        return Err(format!("not a file of at most {MOST} bytes"));
-    }
-    fs::read(file).map(|text| String::from_utf8_lossy(&text).into_owned()).map_err(|error| error.to_string())
+/// The text of a file of keys: users may own it, and put anything in its place at any moment.
+fn read(file: &Path) -> Result<String, FileError> {
+    let content = trusted_file::read_anyones(file, MOST)?;
+    Ok(String::from_utf8_lossy(&content).into_owned())
 }

@@ -1,7 +1,6 @@
 //! The keys that get in whatever happens to Cotter.
 
 use std::path::Path;
-use std::process::Command;
 
 use cotter_hook::{break_glass, trusted_file};
 
@@ -37,6 +36,6 @@ pub(super) fn findings(_: &Node) -> Vec<Finding> {
 
 /// How many keys OpenSSH finds in the file.
 fn readable_keys(file: &Path) -> usize {
-    let listed = command::text(Command::new("ssh-keygen").arg("-l").arg("-f").arg(file), PATIENCE);
+    let listed = command::text(command::program("ssh-keygen").arg("-l").arg("-f").arg(file), PATIENCE);
     listed.map_or(0, |listed| listed.lines().count())
 }

@@ -2,54 +2,100 @@
 
 use std::net::IpAddr;
 
-use super::firewall::Target;
+use ipnet::IpNet;
+
+use super::redirection::{Addresses, Ports, Redirection, To, all_but};
 
 /// Where the rules send packets; those for what the node itself sends are left out.
-pub(super) fn targets(printed: &str) -> Vec<Target> {
+pub(super) fn redirections(printed: &str) -> Vec<Redirection> {
     let rules = printed.lines().filter(|line| line.starts_with("-A ") && !line.starts_with("-A OUTPUT "));
-    rules.filter_map(target).collect()
+    rules.filter_map(redirection).collect()
 }
 
-fn target(rule: &str) -> Option<Target> {
-    let words: Vec<&str> = rule.split_whitespace().collect();
-    let after = |option: &str| {
-        words.iter().position(|word| *word == option).and_then(|at| words.get(at + 1)).copied()
-    };
+fn redirection(rule: &str) -> Option<Redirection> {
+    let words = words(rule);
+    let at = |option: &str| words.iter().position(|word| *word == option);
+    let after = |option: &str| at(option).and_then(|at| words.get(at + 1)).copied();
     let (addresses, ports) = match after("-j")? {
-        "REDIRECT" => (None, after("--to-ports").map_or_else(Vec::new, ranges)),
-        "DNAT" => destination(after("--to-destination")?),
+        "REDIRECT" => (To::Own, after("--to-ports").map_or(To::Own, |ports| ranges(ports).into())),
+        "DNAT" => after("--to-destination").map_or((To::Unclear, To::Unclear), destination),
+        "NETMAP" => (after("--to").and_then(network).map(|network| vec![network]).into(), To::Own),
         _others => return None,
     };
-    let from = after("--dport").or_else(|| after("--dports")).map_or_else(Vec::new, ranges);
-    Some(Target { rule: rule.to_owned(), addresses, ports, from })
+    let option = ["--dport", "--dports"].into_iter().find(|option| at(option).is_some());
+    let is_negated = |option| at(option).is_some_and(|at| at > 0 && words[at - 1] == "!");
+    let from = option.and_then(|option| {
+        let ports = ranges(after(option)?)?;
+        Some(if is_negated(option) { all_but(&ports) } else { ports })
+    });
+    Some(Redirection { rule: rule.to_owned(), addresses, ports, from })
 }
 
-/// `ADDRESS[-ADDRESS][:PORT[-PORT]]`, an IPv6 address with ports in brackets.
-fn destination(text: &str) -> (Option<Vec<IpAddr>>, Vec<(u16, u16)>) {
-    let (address, ports) = match text.strip_prefix('[') {
-        Some(rest) => rest.split_once("]:").unwrap_or((rest, "")),
-        None if text.matches(':').count() > 1 => (text, ""),
-        None => text.split_once(':').unwrap_or((text, "")),
+/// A comment in quotation marks is one word, whatever stands in it.
+fn words(rule: &str) -> Vec<&str> {
+    let (mut words, mut rest) = (Vec::new(), rest_of(rule));
+    while let Some((word, next)) = rest {
+        words.push(word);
+        rest = rest_of(next);
+    }
+    words
+}
+
+/// The first word of a text, and what comes after it.
+fn rest_of(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_start();
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(' ').unwrap_or(text.len());
+        return (!text.is_empty()).then(|| text.split_at(end));
     };
-    let parsed =
-        |address: &str| address.split('-').filter_map(|one| one.trim_end_matches(']').parse().ok()).collect();
-    // Without an address only the port changes.
-    let addresses = Some(address).filter(|address| !address.is_empty()).map(parsed);
-    (addresses, if ports.is_empty() { Vec::new() } else { ranges(ports) })
+    let is_end = |at: &usize| !quoted[..*at].ends_with('\\');
+    let end = quoted.match_indices('"').map(|(at, _)| at).find(is_end).unwrap_or(quoted.len());
+    Some((&quoted[..end], quoted.get(end + 1..).unwrap_or_default()))
 }
 
-/// `22`, `22:25`, `22-25`, `22,80`.
-fn ranges(text: &str) -> Vec<(u16, u16)> {
+/// `[ADDRESS[-ADDRESS]][:PORT[-PORT]]`, an IPv6 address with ports in brackets.
+fn destination(text: &str) -> (To<Addresses>, To<Ports>) {
+    let (address, ports) = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').unwrap_or((rest, "")),
+        None if text.matches(':').count() > 1 => (text, ""),
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let ports = ports.trim_start_matches(':');
+    // Without an address only the port changes, and the other way round.
+    let addresses = if address.is_empty() {
+        To::Own
+    } else {
+        self::addresses(address).map(|addresses| vec![addresses]).into()
+    };
+    (addresses, if ports.is_empty() { To::Own } else { ranges(ports).into() })
+}
+
+fn addresses(text: &str) -> Option<Addresses> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
+fn network(text: &str) -> Option<Addresses> {
+    let network: IpNet = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    Some((network.network(), network.broadcast()))
+}
+
+/// `22`, `22:25`, `22-25`, `22-25/2000`, `22,80`.
+fn ranges(text: &str) -> Option<Vec<Ports>> {
     let range = |range: &str| {
         let (first, last) = range.split_once([':', '-']).unwrap_or((range, range));
         Some((first.parse().ok()?, last.split('/').next()?.parse().ok()?))
     };
-    text.split(',').filter_map(range).collect()
+    text.split(',').map(range).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn these(first: &str, last: &str) -> To<Addresses> {
+        To::These(vec![(first.parse().unwrap(), last.parse().unwrap())])
+    }
 
     #[test]
     fn rules_are_read_as_iptables_prints_them() {
@@ -59,17 +105,57 @@ mod tests {
             -A PREROUTING -p tcp -m multiport --dports 80,8000:8080 -j DNAT --to-destination 198.51.100.10:20-25\n\
             -A PREROUTING -d 2001:db8::1/128 -p tcp -j DNAT --to-destination [2001:db8::10]:22\n\
             -A PREROUTING -j DNAT --to-destination 2001:db8::10\n\
+            -A PREROUTING -d 192.0.2.0/24 -j NETMAP --to 198.51.100.0/24\n\
             -A OUTPUT -p tcp --dport 2222 -j REDIRECT --to-ports 22\n\
             -A POSTROUTING -j MASQUERADE\nCOMMIT\n";
-        let read: Vec<_> = targets(printed).into_iter().map(|it| (it.addresses, it.ports, it.from)).collect();
-        let address = |text: &str| Some(vec![text.parse().unwrap()]);
+        let read: Vec<_> =
+            redirections(printed).into_iter().map(|it| (it.addresses, it.ports, it.from)).collect();
+        let six = || these("2001:db8::10", "2001:db8::10");
         let expected = [
-            (None, vec![(22, 22)], vec![(2222, 2222)]),
-            (None, vec![(2200, 2200)], vec![]),
-            (address("198.51.100.10"), vec![(20, 25)], vec![(80, 80), (8000, 8080)]),
-            (address("2001:db8::10"), vec![(22, 22)], vec![]),
-            (address("2001:db8::10"), vec![], vec![]),
+            (To::Own, To::These(vec![(22, 22)]), Some(vec![(2222, 2222)])),
+            (To::Own, To::These(vec![(2200, 2200)]), None),
+            (
+                these("198.51.100.10", "198.51.100.10"),
+                To::These(vec![(20, 25)]),
+                Some(vec![(80, 80), (8000, 8080)]),
+            ),
+            (six(), To::These(vec![(22, 22)]), None),
+            (six(), To::Own, None),
+            (these("198.51.100.0", "198.51.100.255"), To::Own, None),
         ];
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn what_a_rule_is_not_for_is_all_but_that() {
+        for (rule, from) in [
+            ("-p tcp -m tcp ! --dport 22 -j REDIRECT", vec![(0, 21), (23, 65535)]),
+            ("-p tcp -m multiport ! --dports 22,80 -j REDIRECT", vec![(0, 21), (23, 79), (81, 65535)]),
+            ("! -i lo -p tcp -m tcp --dport 22 -j REDIRECT", vec![(22, 22)]),
+        ] {
+            let read = redirections(&format!("-A PREROUTING {rule}\n"));
+            assert_eq!(read[0].from, Some(from), "{rule}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_unclear() {
+        for (to, addresses, ports) in [
+            ("DNAT --to-destination 198.51.100.10:ssh", these("198.51.100.10", "198.51.100.10"), To::Unclear),
+            ("DNAT --to-destination node.example:22", To::Unclear, To::These(vec![(22, 22)])),
+            ("DNAT --persistent", To::Unclear, To::Unclear),
+            ("REDIRECT --to-ports ssh", To::Own, To::Unclear),
+            ("NETMAP --to all", To::Unclear, To::Own),
+        ] {
+            let read = redirections(&format!("-A PREROUTING -p tcp -j {to}\n"));
+            assert_eq!((&read[0].addresses, &read[0].ports), (&addresses, &ports), "{to}");
+        }
+    }
+
+    #[test]
+    fn comments_are_no_part_of_a_rule() {
+        let rule = r#"-A PREROUTING -p tcp -m comment --comment "a \"b\" -j ACCEPT --dport 80" -m tcp --dport 2222 -j REDIRECT --to-ports 22"#;
+        let read = &redirections(rule)[0];
+        assert_eq!((&read.ports, &read.from), (&To::These(vec![(22, 22)]), &Some(vec![(2222, 2222)])));
     }
 }

@@ -13,12 +13,16 @@ mod hook;
 mod interfaces;
 mod iptables;
 mod kernel;
+mod keys_files;
 mod listener;
 mod nft;
+mod other_logins;
 mod pam;
 mod pins;
 mod ports;
+mod redirection;
 mod sshd;
+mod sshd_version;
 mod storage;
 
 use std::path::Path;
@@ -73,7 +77,7 @@ pub fn examine(config_path: &Path, status: Result<Box<Status>, String>) -> Vec<F
     if let (true, Ok(config)) = (node.is_open(), &node.config) {
         node.listeners = listener::all(&config.sshd_paths).ok();
     }
-    let looks: [fn(&Node) -> Vec<Finding>; 16] = [
+    let looks: [fn(&Node) -> Vec<Finding>; 18] = [
         capabilities::findings,
         kernel::findings,
         pins::findings,
@@ -81,7 +85,9 @@ pub fn examine(config_path: &Path, status: Result<Box<Status>, String>) -> Vec<F
         agent::findings,
         interfaces::findings,
         storage::findings,
+        sshd_version::findings,
         sshd::findings,
+        other_logins::findings,
         hook::findings,
         pam::findings,
         authorities::findings,

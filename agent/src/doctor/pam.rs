@@ -36,5 +36,17 @@ fn of(order: Order, service: &str, asks: bool) -> Finding {
             ),
             "move the hook's line directly behind common-session",
         ),
+        Order::LeftOut(line) => Finding::error(
+            "pam",
+            format!(
+                "/etc/pam.d/{service} may leave the hook out, by `{line}`: such logins become no sessions"
+            ),
+            "move the hook's line before that one",
+        ),
+        Order::GoesOn(line) => Finding::error(
+            "pam",
+            format!("/etc/pam.d/{service} lets logins in that the hook denies, by `{line}`"),
+            "make the hook's line required, as packaging/pam/cotter has it, and let no later line reset what it says",
+        ),
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 
 use super::{Finding, Node, PATIENCE};
 use crate::command;
@@ -61,7 +60,7 @@ fn activated() -> Vec<SocketAddr> {
     if !Path::new("/run/systemd/system").is_dir() {
         return Vec::new();
     }
-    let mut show = Command::new("systemctl");
+    let mut show = command::program("systemctl");
     show.args(["show", "--property=ActiveState,Listen", "ssh.socket", "sshd.socket"]);
     let shown = command::text(&mut show, PATIENCE).unwrap_or_default();
     active_streams(&shown)

@@ -2,7 +2,6 @@
 //! it lets in without asking.
 
 use std::path::Path;
-use std::process::Command;
 
 use super::{Finding, Node, PATIENCE};
 use crate::command;
@@ -136,7 +135,7 @@ fn principals_command(name: &str, effective: &Effective) -> Option<Finding> {
 }
 
 fn is_account(user: &str) -> bool {
-    command::text(Command::new("id").arg("-u").arg("--").arg(user), PATIENCE).is_ok()
+    command::text(command::program("id").arg("-u").arg("--").arg(user), PATIENCE).is_ok()
 }
 
 fn one_way() -> Finding {

@@ -6,6 +6,7 @@ mod diff;
 mod journal;
 mod pam;
 pub(crate) mod pam_order;
+mod pam_stack;
 mod proof;
 pub(crate) mod snippet;
 pub(crate) mod sshd;
@@ -260,15 +261,17 @@ fn check_connection(connection: &Connection, keys_files: &str) -> Result<(), Err
     Ok(())
 }
 
-/// Whether PAM runs the hook where users have no say.
+/// Whether PAM runs the hook where users have no say, and goes by it.
 fn check_pam() -> Result<(), Error> {
     let why = match pam_order::of("sshd", Path::new("/etc/pam.d")) {
         Order::Right => return Ok(()),
-        Order::NoHook => "does not include common-session, where the hook is",
+        Order::NoHook => "does not include common-session, where the hook is".to_owned(),
         Order::EnvironmentFirst => {
-            "runs pam_env with user_readenv before the hook, and so users can deceive it"
+            "runs pam_env with user_readenv before the hook, and so users can deceive it".to_owned()
         }
-        Order::AtClose => "runs the hook by an older line too; take that out",
+        Order::AtClose => "runs the hook by an older line too; take that out".to_owned(),
+        Order::LeftOut(line) => format!("may leave the hook out, by `{line}`"),
+        Order::GoesOn(line) => format!("lets logins in that the hook denies, by `{line}`"),
     };
     Err(Error::Stop(format!("/etc/pam.d/sshd {why}")))
 }

@@ -1,57 +1,52 @@
-//! Whether `/etc/pam.d/sshd` runs Cotter's hook before users have a say in PAM's environment.
+//! Whether PAM runs Cotter's hook for every login that sshd lets in, goes by what it says, and does so before users have
+//! a say in PAM's environment.
 
-use std::fs;
 use std::path::Path;
 
+use super::pam_stack::{goes_on_after, leaves_out, session_lines};
+
 /// What the session lines amount to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// The hook comes before every pam_env that reads users' files.
+    /// The hook comes before every pam_env that reads users' files, and nobody passes it by.
     Right,
     /// A pam_env that reads users' files comes first: users can pose as somebody else to the hook.
     EnvironmentFirst,
     /// The hook runs when sessions close too, after all that reads users' files: as root, with what they say.
     AtClose,
+    /// By this line a login may never come to the hook.
+    LeftOut(String),
+    /// By this line a login goes on although the hook denies it.
+    GoesOn(String),
     /// The hook is not there.
     NoHook,
 }
 
 /// The order in a PAM service's file, with what it includes.
 pub(crate) fn of(service: &str, dir: &Path) -> Order {
-    let mut environment = false;
-    for line in session_lines(service, dir, 8) {
-        environment |= line.contains("pam_env.so") && reads_user_files(&line);
-        if line.contains("cotter-hook") {
-            return match (environment, line.contains("type=open_session")) {
-                (true, _) => Order::EnvironmentFirst,
-                (false, false) => Order::AtClose,
-                (false, true) => Order::Right,
-            };
-        }
+    let lines = session_lines(service, dir);
+    let Some(at) = lines.iter().position(|line| line.text.contains("cotter-hook")) else {
+        return Order::NoHook;
+    };
+    if lines[..at].iter().any(|line| reads_user_files(&line.text)) {
+        return Order::EnvironmentFirst;
     }
-    Order::NoHook
+    if !lines[at].text.contains("type=open_session") {
+        return Order::AtClose;
+    }
+    if let Some(line) = leaves_out(&lines, at, service) {
+        return Order::LeftOut(line.text.clone());
+    }
+    // What pam_exec(8) answers when its program fails.
+    match goes_on_after(&lines, at, "system_err", service) {
+        Some(line) => Order::GoesOn(line.text.clone()),
+        None => Order::Right,
+    }
 }
 
 /// `user_readenv` is off unless set to 1 (pam_env(8), Linux-PAM 1.5).
 fn reads_user_files(line: &str) -> bool {
-    line.split_whitespace().any(|word| word == "user_readenv=1")
-}
-
-/// Session lines in the order in which they run; includes at most `depth` deep.
-fn session_lines(service: &str, dir: &Path, depth: u32) -> Vec<String> {
-    let text = fs::read_to_string(dir.join(service)).unwrap_or_default();
-    let mut lines = Vec::new();
-    for line in text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words.as_slice() {
-            ["@include", other] | ["session" | "-session", "include" | "substack", other] if depth > 0 => {
-                lines.extend(session_lines(other, dir, depth - 1));
-            }
-            ["session" | "-session", ..] => lines.push(line.to_owned()),
-            _other_lines => {}
-        }
-    }
-    lines
+    line.contains("pam_env.so") && line.split(' ').any(|word| word == "user_readenv=1")
 }
 
 #[cfg(test)]
@@ -60,14 +55,16 @@ mod tests {
 
     const ENVIRONMENT: &str = "session required pam_env.so user_readenv=1 envfile=/etc/default/locale\n";
     const HOOK: &str = "session include cotter # the hook\n";
+    const EXEC: &str = "pam_exec.so quiet stdout type=open_session /usr/lib/cotter/cotter-hook pam";
 
     fn order(sshd: &str) -> Order {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("sshd"), sshd).unwrap();
-        std::fs::write(dir.path().join("common-session"), "session required pam_unix.so\n").unwrap();
-        let hook =
-            "session required pam_exec.so quiet stdout type=open_session /usr/lib/cotter/cotter-hook pam\n";
-        std::fs::write(dir.path().join("cotter"), hook).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("sshd", sshd);
+        write("common-session", "session [default=1] pam_permit.so\nsession requisite pam_deny.so\n");
+        write("cotter", &format!("session required {EXEC}\n"));
+        write("ends", "auth sufficient pam_permit.so\nsession sufficient pam_permit.so\n");
+        write("itself", "@include itself\nsession include itself\nsession substack itself\n");
         of("sshd", dir.path())
     }
 
@@ -80,5 +77,71 @@ mod tests {
         assert_eq!(order(common), Order::NoHook);
         let at_close = "session required pam_exec.so /usr/lib/cotter/cotter-hook pam\n";
         assert_eq!(order(&format!("{common}{at_close}{ENVIRONMENT}")), Order::AtClose);
+    }
+
+    #[test]
+    fn no_line_before_it_may_leave_the_hook_out() {
+        let left_out = |before: &str| {
+            let order = order(&format!("{before}{HOOK}"));
+            if let Order::LeftOut(line) = order {
+                return Some(line);
+            }
+            assert_eq!(order, Order::Right, "{before}");
+            None
+        };
+        for before in [
+            "session sufficient pam_permit.so",
+            "SESSION\tSufficient \\\n pam_permit.so # yes",
+            "session [success=done default=ignore] pam_permit.so",
+            "session [ success = 1 default=bad ] pam_permit.so",
+            "session [default=2] pam_permit.so\nsession substack common-session",
+            "session include ends",
+            "@include ends",
+            "session [success=1 default=ignore] pam_succeed_if.so quiet service in sshd",
+            "session [success=1 default=ignore] pam_succeed_if.so quiet user = git",
+            "session [success=ok default=1] pam_succeed_if.so quiet service notin sshd",
+        ] {
+            assert!(left_out(&format!("{before}\n")).is_some(), "{before}");
+        }
+        for before in [
+            "auth sufficient pam_permit.so",
+            "session substack ends",
+            "session [success=1 default=ignore] pam_succeed_if.so quiet service notin sshd",
+            "session [default=1] pam_permit.so\nsession substack ends",
+            // PAM fails where there is not enough left to jump over.
+            "session [default=9] pam_permit.so",
+        ] {
+            assert_eq!(left_out(&format!("{before}\n")), None, "{before}");
+        }
+    }
+
+    #[test]
+    fn the_hooks_no_must_be_the_end_of_a_login() {
+        let goes_on = |lines: &str| {
+            let order = order(lines);
+            if let Order::GoesOn(line) = order {
+                return Some(line);
+            }
+            assert_eq!(order, Order::Right, "{lines}");
+            None
+        };
+        for control in
+            ["required", "requisite", "[success=ok ignore=ignore default=bad]", "[success=ok]", "nonsense"]
+        {
+            assert_eq!(goes_on(&format!("session {control} {EXEC}\n")), None, "{control}");
+        }
+        for control in ["optional", "sufficient", "[default=ok]", "[success=ok system_err=1 default=die]"] {
+            let line = format!("session {control} {EXEC}");
+            assert_eq!(goes_on(&format!("{line}\n")), Some(line));
+        }
+        let forgets = "session [success=reset default=ignore] pam_permit.so";
+        assert_eq!(goes_on(&format!("{HOOK}{forgets}\n")).as_deref(), Some(forgets));
+        assert_eq!(goes_on(&format!("session requisite {EXEC}\n{forgets}\n")), None);
+        assert_eq!(goes_on(&format!("session substack cotter\n{forgets}\n")).as_deref(), Some(forgets));
+    }
+
+    #[test]
+    fn files_that_include_themselves_come_to_an_end() {
+        assert_eq!(order(&format!("{HOOK}@include itself\n")), Order::Right);
     }
 }

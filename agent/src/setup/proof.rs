@@ -7,13 +7,14 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::journal::{Desk, replace};
 use super::snippet::BREAK_GLASS;
 use super::{Error, sshd};
+use crate::command;
 
 /// The longest that a login may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -48,7 +49,7 @@ pub(super) fn prove(desk: &Desk, accounts: &[String]) -> Result<String, Error> {
 
 /// Makes a key pair; the line for its public half, which can do nothing but show that it got in.
 fn authorized_line(key: &Path) -> Result<String, Error> {
-    let made = Command::new("ssh-keygen")
+    let made = command::program("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-N", "", "-C", NAME, "-f"])
         .arg(key)
         .output()?;
@@ -113,7 +114,7 @@ fn login(directory: &Path, key: &Path, account: &str) -> io::Result<()> {
 }
 
 fn client(key: &Path, account: &str, port: u16) -> io::Result<Child> {
-    let mut ssh = Command::new("ssh");
+    let mut ssh = command::program("ssh");
     ssh.args([
         "-F",
         "none",
@@ -135,7 +136,7 @@ fn client(key: &Path, account: &str, port: u16) -> io::Result<Child> {
 
 fn server(connection: TcpStream, log: &Path) -> io::Result<Child> {
     let socket = OwnedFd::from(connection);
-    let mut server = Command::new(sshd::SSHD);
+    let mut server = command::program(sshd::SSHD);
     server.args(["-i", "-e", "-f", sshd::CONFIG]);
     server.stdin(socket.try_clone()?).stdout(socket).stderr(File::create(log)?).spawn()
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -68,12 +67,22 @@ pub(super) fn check() -> Result<(), Error> {
     run(&["-t"], Path::new(CONFIG)).map(drop)
 }
 
+/// The version that sshd says it is of, as `OpenSSH_9.2p1`.
+pub(crate) fn version() -> io::Result<String> {
+    // Before 9.3 this is no option, and the complaint about it names the version.
+    let output = command::output(command::program(SSHD).arg("-V"), PATIENCE)?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let mut words = said.split(|c: char| c.is_whitespace() || c == ',');
+    let version = words.find(|word| word.starts_with("OpenSSH_"));
+    version.map(str::to_owned).ok_or_else(|| io::Error::other(said.trim().to_owned()))
+}
+
 fn run(arguments: &[&str], config: &Path) -> Result<String, Error> {
     match fs::create_dir(SEPARATION) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
         Ok(()) | Err(_) => {}
     }
-    let said = command::text(Command::new(SSHD).args(arguments).arg("-f").arg(config), PATIENCE);
+    let said = command::text(command::program(SSHD).args(arguments).arg("-f").arg(config), PATIENCE);
     said.map_err(|error| Error::Program { program: SSHD, what: error.to_string() })
 }
 
@@ -84,9 +93,9 @@ pub(super) fn reload() -> Result<bool, Error> {
     }
     for unit in ["cotter-agent.service", "ssh.service", "sshd.service"] {
         // An alias, or a service that does not run, is none of our business.
-        let active = Command::new("systemctl").args(["--quiet", "is-active", unit]).status()?.success();
+        let active = command::program("systemctl").args(["--quiet", "is-active", unit]).status()?.success();
         if active {
-            let output = Command::new("systemctl").args(["reload", unit]).output()?;
+            let output = command::program("systemctl").args(["reload", unit]).output()?;
             if !output.status.success() {
                 let what = String::from_utf8_lossy(&output.stderr).trim().to_owned();
                 return Err(Error::Program { program: "systemctl reload", what });

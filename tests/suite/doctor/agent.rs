@@ -1,7 +1,7 @@
 //! What is wrong with the agent, its configuration, its files and its interfaces.
 
 use anyhow::Result;
-use lab::{ALICE, ELSEWHERE, Lab, eventually};
+use lab::{ALICE, ELSEWHERE, Lab, Place, Process, eventually};
 use rustix::process::Signal;
 
 use super::{CONFIG, findings, reloaded, right, right_in, shell, with_changed};
@@ -41,6 +41,28 @@ fn sockets_and_the_hooks_mode_that_are_not_the_agents() -> Result<()> {
     findings(&scene)?.have("mode-file", "error", "goes by mode audit, not enforce");
     shell(&scene, "rm /run/cotter/mode /var/lib/cotter/mode")?;
     findings(&scene)?.have("mode-file", "error", "no login passes");
+    Ok(())
+}
+
+#[test]
+fn sockets_that_take_no_connection_are_not_waited_for() -> Result<()> {
+    // A listener that answers nobody, with as many in its queue as fit.
+    const FULL: &str = "my @all; for (@ARGV) { unlink; my ($listener, $client); \
+        socket($_, AF_UNIX, SOCK_STREAM, 0) or die for ($listener, $client); \
+        bind($listener, sockaddr_un($_)) && listen($listener, 0) && connect($client, sockaddr_un($_)) or die; \
+        push @all, $listener, $client; } open(my $ready, '>', '/run/full') or die; sleep";
+    let scene = right(|agent| agent)?;
+    let node = scene.lab.node();
+    let full = |socket: &str| -> Result<Process> {
+        shell(&scene, "rm -f /run/full")?;
+        let listener = node.spawn(Place::command("perl").args(["-MSocket", "-e", FULL, socket]))?;
+        eventually("it listens", || Ok(shell(&scene, "test -e /run/full").is_ok().then_some(())))?;
+        Ok(listener)
+    };
+    let _metrics = full("/run/cotter/metrics.sock")?;
+    findings(&scene)?.have("metrics", "warning", "took no connection within 2 s");
+    let _admin = full("/run/cotter/admin.sock")?;
+    findings(&scene)?.have("agent", "error", "took no connection within 10 s");
     Ok(())
 }
 

@@ -80,6 +80,56 @@ fn what_gets_in_without_being_asked_about() -> Result<()> {
 }
 
 #[test]
+fn logins_without_any_key() -> Result<()> {
+    const ID: &str = "other-logins";
+    let scene = right(|agent| agent)?;
+    for (keyword, method) in [
+        ("PasswordAuthentication", "password"),
+        ("KbdInteractiveAuthentication", "keyboard-interactive"),
+        ("GSSAPIAuthentication", "gssapi-with-mic"),
+        ("HostbasedAuthentication", "hostbased"),
+    ] {
+        let line = format!("{keyword} yes");
+        with_line(&scene, &line)?.have(ID, "warning", &format!("all logins: {method} logins get in"));
+        let found = with_block(&scene, &format!("Match User git\n{line}"))?;
+        found.have(ID, "warning", &format!("Match User git: {method} logins get in"));
+    }
+    let password = "PasswordAuthentication yes";
+    with_line(&scene, &format!("{password}\nAuthenticationMethods publickey,password"))?.have(ID, "ok", "");
+    let found = with_line(&scene, &format!("{password}\nAuthenticationMethods publickey password"))?;
+    found.have(ID, "warning", "all logins: password logins");
+    for word in ["allow", "deny"] {
+        let config = scene.lab.node().read(CONFIG)?;
+        scene.lab.node().write(CONFIG, &format!("other_logins = \"{word}\"\n{config}"))?;
+        with_line(&scene, password)?.have(ID, "ok", "");
+        scene.lab.node().write(CONFIG, &config)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_openssh_that_is_too_old_or_does_not_say() -> Result<()> {
+    const ID: &str = "sshd-version";
+    let scene = right(|agent| agent)?;
+    findings(&scene)?.have(ID, "ok", "OpenSSH_");
+    let says = |said: &str| {
+        let script = "cp -n /usr/sbin/sshd /run/sshd-itself; printf '#!/bin/sh\\n\
+            if [ \"$1\" = -V ]; then echo \"%s\" >&2; exit 1; fi; exec /run/sshd-itself \"$@\"\\n'";
+        shell(
+            &scene,
+            &format!("{script} '{said}' >/run/old; chmod 755 /run/old; mount --bind /run/old /usr/sbin/sshd"),
+        )?;
+        let found = findings(&scene);
+        shell(&scene, "umount /usr/sbin/sshd")?;
+        found
+    };
+    let old = "unknown option -- V\nOpenSSH_8.4p1 Debian-5+deb11u3, OpenSSL 1.1.1w";
+    says(old)?.have(ID, "warning", "OpenSSH_8.4p1 is older than any that Cotter is tested with");
+    says("nothing")?.have(ID, "warning", "cannot be told");
+    Ok(())
+}
+
+#[test]
 fn a_login_that_takes_longer_than_the_agent_waits() -> Result<()> {
     let scene = right(|agent| agent)?;
     with_line(&scene, "LoginGraceTime 121")?.have("login-grace-time", "warning", "121 s");
@@ -117,6 +167,32 @@ fn authorities_that_only_one_side_trusts_or_that_come_in_another_way() -> Result
 }
 
 #[test]
+fn authorities_of_which_it_cannot_be_told() -> Result<()> {
+    const ID: &str = "authorities-unclear";
+    let scene = right(|agent| agent)?;
+    shell(&scene, "head -c 1048577 /dev/zero | tr '\\0' '#' >/etc/ssh/large; mkfifo /etc/ssh/pipe")?;
+    with_line(&scene, "TrustedUserCAKeys /etc/ssh/large")?.have(ID, "warning", "larger than 1048576 bytes");
+    with_line(&scene, "TrustedUserCAKeys /etc/ssh/pipe")?.have(ID, "warning", "not a regular file");
+    let keys =
+        |file: &str| with_line(&scene, &format!("AuthorizedKeysFile {file} /etc/cotter/break-glass.keys"));
+    keys("/etc/ssh/large")?.have(ID, "warning", "/etc/ssh/large: larger than 1048576 bytes");
+    keys("/etc/ssh/%h/keys")?.have(ID, "warning", "AuthorizedKeysFile /etc/ssh/%h/keys: what %h stands for");
+
+    // A user may put a pipe where the file was, and have whoever opens it wait.
+    shell(
+        &scene,
+        "mkdir -p /etc/ssh/by/alice /etc/ssh/by/bob; mkfifo /etc/ssh/by/bob/keys; echo >/etc/ssh/by/file",
+    )?;
+    let other = lab::Ca::new(scene.lab.node(), "other")?.public_key()?;
+    scene.lab.node().write("/etc/ssh/by/alice/keys", &format!("cert-authority {other}"))?;
+    let found = keys("/etc/ssh/by/%u/keys")?;
+    found.have(ID, "warning", "/etc/ssh/by/bob/keys: not a regular file");
+    found.have("cert-authority", "warning", "/etc/ssh/by/alice/keys makes SHA256:");
+    assert!(!format!("{:?}", found.troubles()).contains("/by/file"), "{:#?}", found.troubles());
+    Ok(())
+}
+
+#[test]
 fn pam_that_does_not_run_the_hook_where_it_belongs() -> Result<()> {
     let scene = right(|agent| agent)?;
     let hook = "session include cotter\n";
@@ -128,6 +204,33 @@ fn pam_that_does_not_run_the_hook_where_it_belongs() -> Result<()> {
         "error",
         "type=open_session",
     );
+    Ok(())
+}
+
+#[test]
+fn pam_by_which_logins_pass_the_hook_by() -> Result<()> {
+    let scene = right(|agent| agent)?;
+    shell(&scene, "echo 'session sufficient pam_permit.so' >/etc/pam.d/site")?;
+    let hook = "session include cotter\n";
+    let before = |line: &str| with_changed(&scene, PAM, hook, &format!("{line}\n{hook}"));
+    for line in [
+        "session sufficient pam_permit.so",
+        "@include site",
+        "session [success=1 default=ignore] pam_succeed_if.so quiet user = git",
+    ] {
+        before(line)?.have("pam", "error", "may leave the hook out, by `session ");
+    }
+    for line in [
+        "session substack site",
+        "session [success=1 default=ignore] pam_succeed_if.so quiet service notin sshd",
+    ] {
+        before(line)?.have("pam", "ok", "");
+    }
+    let found = with_changed(&scene, "/etc/pam.d/cotter", "session required", "session optional")?;
+    found.have("pam", "error", "lets logins in that the hook denies, by `session optional pam_exec.so");
+    let reset = "session [success=reset default=ignore] pam_permit.so";
+    let found = with_changed(&scene, PAM, hook, &format!("{hook}{reset}\n"))?;
+    found.have("pam", "error", &format!("lets logins in that the hook denies, by `{reset}`"));
     Ok(())
 }
 

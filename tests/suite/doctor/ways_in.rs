@@ -52,16 +52,34 @@ fn rules_that_send_packets_to_a_login_port() -> Result<()> {
     shell(&scene, chain)?;
     let rule =
         |rule: &str| shell(&scene, &format!("nft flush chain ip to here; nft 'add rule ip to here {rule}'"));
-    for harmless in ["tcp dport 8080 redirect to :80", "tcp dport 2222 dnat to 198.51.44.3:22"] {
+    shell(
+        &scene,
+        "nft 'add map ip to doors { type inet_service : inet_service; elements = { 2222 : 22 }; }'; \
+         nft 'add map ip to inside { type inet_service : ipv4_addr . inet_service; elements = { 2222 : 198.51.44.3 . 22 }; }'; \
+         nft 'add set ip to web { type inet_service; flags interval; elements = { 80, 8000-8080 }; }'",
+    )?;
+    for harmless in [
+        "tcp dport 8080 redirect to :80",
+        "tcp dport 2222 dnat to 198.51.44.3:22",
+        "ip protocol tcp dnat ip to tcp dport map @inside",
+        "tcp dport @web redirect",
+        "tcp dport != 22 redirect",
+    ] {
         rule(harmless)?;
         findings(&scene)?.have(ID, "ok", "");
     }
-    for bypass in
-        ["tcp dport 2222 redirect to :22", &format!("tcp dport {{ 2222, 2223 }} dnat to {NODE_V4}:22")]
-    {
+    for bypass in [
+        "tcp dport 2222 redirect to :22",
+        &format!("tcp dport {{ 2222, 2223 }} dnat to {NODE_V4}:22"),
+        "ip protocol tcp redirect to :tcp dport map @doors",
+        "tcp dport 2222 dnat to 198.51.100.1-198.51.100.99:20-25",
+        "tcp dport 2222 tcp dport set 22",
+    ] {
         rule(bypass)?;
         findings(&scene)?.have(ID, "error", "nft has a rule");
     }
+    rule("tcp dport 2222 redirect to :numgen inc mod 4 offset 20")?;
+    findings(&scene)?.have("firewall", "warning", "where a rule of nft sends others' packets cannot be told");
     shell(&scene, "nft delete table ip to")?;
     for (program, to) in [("iptables", "198.51.100.10:22"), ("ip6tables", "[2001:db8:100::10]:22")] {
         let rule =
@@ -70,6 +88,9 @@ fn rules_that_send_packets_to_a_login_port() -> Result<()> {
         findings(&scene)?.have(ID, "error", &format!("{program}-save has a rule"));
         shell(&scene, &format!("{program} -t nat -F"))?;
     }
+    shell(&scene, "iptables -t nat -A PREROUTING -p tcp ! --dport 22 -j REDIRECT")?;
+    findings(&scene)?.have(ID, "ok", "");
+    shell(&scene, "iptables -t nat -F")?;
     findings(&scene)?.have(ID, "ok", "");
     shell(&scene, "mount --bind /bin/false /usr/sbin/nft")?;
     findings(&scene)?.have("firewall", "warning", "cannot be read");
