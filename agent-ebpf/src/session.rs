@@ -55,7 +55,8 @@ pub struct Session {
     mode: u8,
     unpinned: u8,
     count: u8,
-    _padding: [u8; 4],
+    note: u8,
+    _padding: [u8; 3],
     pins: [Network; Session::PINS],
     _reserved: [u8; 48],
 }
@@ -74,8 +75,9 @@ impl Session {
             mode: Mode::Enforce as u8,
             unpinned: 1,
             count: 0,
+            note: 0,
             pins: [Network::host(Address::new([0; 16])); Self::PINS],
-            _padding: [0; 4],
+            _padding: [0; 3],
             _reserved: [0; 48],
         }
     }
@@ -103,6 +105,16 @@ impl Session {
     /// The same session, live or cut.
     pub const fn with_state(self, state: SessionState) -> Self {
         Self { state: state as u8, ..self }
+    }
+
+    /// The same session with something that its agent wants its successor to know; the kernel does not look at it.
+    pub const fn with_note(self, note: u8) -> Self {
+        Self { note, ..self }
+    }
+
+    /// What its agent has noted; 0: nothing.
+    pub const fn note(&self) -> u8 {
+        self.note
     }
 
     /// When it ends; [`NEVER`] if by itself only.

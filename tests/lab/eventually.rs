@@ -15,15 +15,15 @@ pub fn eventually<T>(what: &str, condition: impl FnMut() -> Result<Option<T>>) -
 /// Waits until `condition` yields something, at most `limit`. An error of the condition ends the wait at once.
 pub fn within<T>(limit: Duration, what: &str, mut condition: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let start = Instant::now();
-    let mut pause = Duration::from_millis(2);
     loop {
         if let Some(found) = condition()? {
             return Ok(found);
         }
-        if start.elapsed() > limit {
+        let waited = start.elapsed();
+        if waited > limit {
             bail!("waited {limit:?} in vain: {what}");
         }
-        std::thread::sleep(pause);
-        pause = (pause * 3 / 2).min(Duration::from_millis(50));
+        // A look costs a slow machine more than a wait; and it takes its time until there is something to see.
+        std::thread::sleep((waited / 4).clamp(Duration::from_millis(2), Duration::from_millis(250)));
     }
 }

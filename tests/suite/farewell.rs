@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use lab::{Lab, Order, Place, Session, within};
+use lab::{Lab, Order, Place, Session, eventually, within};
 
 use crate::scene::{AT_ALICE, AT_ELSEWHERE, MOVING, Scene, text};
 
@@ -47,6 +47,38 @@ fn a_terminal_that_is_stopped_holds_up_no_cut() -> Result<()> {
     assert!(!stopped.echoes("stopped", Duration::from_secs(1))?);
     scene.agent.told(&["lock", "--login", "alice"])?;
     within(AT_ONCE, "the client notices", || stopped.ended())?;
+    Ok(())
+}
+
+#[test]
+fn who_was_to_be_ended_by_an_agent_that_died_is_ended_by_the_next() -> Result<()> {
+    // Where nothing is enforced, an administrator's own word counts all the same.
+    for mode in ["enforce", "audit"] {
+        let mut scene = Scene::new(mode, |agent| agent, |sshd| sshd)?;
+        let mut session = scene.at_alice(&scene.alice()?).stay_at_terminal("true")?;
+        let id = text(&scene.session_of("alice")?, "id")?.to_owned();
+        // While its terminal is being told.
+        scene.agent.told(&["cut", &id])?;
+        scene.agent.kill9()?;
+        scene.agent.start()?;
+        eventually("the client notices", || session.ended())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn who_was_to_be_ended_for_a_login_from_elsewhere_does_not_come_back_with_the_next_agent() -> Result<()> {
+    let mut scene = Scene::enforcing()?;
+    let order = Order { options: &[MOVING], ..Order::login("alice", &["alice"]) };
+    let mut old =
+        scene.at_alice(&scene.ca.issue("alice", &order.pinned(AT_ALICE))?).stay_at_terminal("true")?;
+    scene.lab.node().run("mkdir", &["-p", "/root/example/else"])?;
+    let moved = scene.ca.issue("else/alice", &order.pinned(AT_ELSEWHERE))?;
+    let new = scene.at_elsewhere(&moved).stay()?;
+    scene.agent.kill9()?;
+    scene.agent.start()?;
+    eventually("the old client notices", || old.ended())?;
+    drop(new);
     Ok(())
 }
 

@@ -43,7 +43,10 @@ async fn part(daemon: Arc<Daemon>, Parting { sessions, words }: Parting, tellers
 /// Has terminals told, until the deadline; whether any may have taken the words.
 async fn tell(words: &[Farewell], tellers: Arc<Semaphore>) -> bool {
     let deadline = Instant::now() + TELLING;
-    let Ok(Ok(place)) = timeout_at(deadline, tellers.acquire_owned()).await else { return false };
+    let Ok(Ok(place)) = timeout_at(deadline, tellers.acquire_owned()).await else {
+        tracing::warn!("terminals are not told why their sessions end: those who tell hang at others");
+        return false;
+    };
     let mut teller = match teller() {
         Ok(teller) => teller,
         Err(error) => {

@@ -1,12 +1,11 @@
 //! Cutting sessions: in the kernel first, then their sockets, then what the configuration says of their processes.
 
-use super::{Live, Record, SessionId, Sessions, State};
+use super::{Live, Record, SessionId, Sessions, State, doom};
 use crate::audit::{CutCause, What};
 use crate::clock;
 use crate::config::OnCut;
 use crate::connections::Connection;
 use crate::datapath::Tables;
-use agent_ebpf::SessionState;
 use cotter_hook::connection::{Ended, destroy_flow};
 use cotter_hook::process::Pid;
 use pinning::{Lock, LockSubject, Mode};
@@ -48,10 +47,10 @@ impl Sessions {
     /// The packets of all of them are stopped before the first socket or terminal is touched.
     fn cut_all(&self, ids: &[SessionId], cause: CutCause, words: Words) -> Vec<(SessionId, usize)> {
         let mut state = self.state();
-        let State { tables, live, .. } = &mut *state;
+        let State { tables, live, mode, .. } = &mut *state;
         for id in ids {
             if let Some(session) = live.get_mut(id) {
-                stop_packets(tables, session, cause);
+                stop_packets(tables, session, cause, *mode);
             }
         }
         match words {
@@ -82,8 +81,7 @@ impl Sessions {
         if live.parting.is_some_and(|until| Instant::now() < until) {
             return live.connection.iter().count();
         }
-        // Whose terminals were told is ended even if the mode has changed meanwhile.
-        if !(live.parting.is_some() || live.is_to_end(mode)) || live.ending >= TRIES {
+        if !live.is_to_end(mode) || live.ending >= TRIES {
             return 0;
         }
         live.ending += 1;
@@ -124,14 +122,16 @@ impl Sessions {
         self.end_what_is_cut(&mut state);
     }
 
-    /// Takes the mark of a lock off sessions of which nothing was ended yet, unless something still locks them.
+    /// Takes the mark of a lock off sessions that it did not end, unless something still locks them.
     pub fn forgive(&self, is_locked: impl Fn(&Record) -> bool) {
         let mut state = self.state();
         let State { tables, live, .. } = &mut *state;
-        let marked = live.values_mut().filter(|it| it.cut == Some(CutCause::Lock) && it.is_untouched());
+        let marked = live
+            .values_mut()
+            .filter(|it| it.cut == Some(CutCause::Lock) && it.is_untouched() && !doom::is_doomed(&it.kernel));
         for session in marked.filter(|it| !is_locked(&it.record)).collect::<Vec<_>>() {
             session.cut = None;
-            session.kernel = session.kernel.with_state(SessionState::Live);
+            session.kernel = doom::lifted(session.kernel);
             if let Err(error) = tables.update_session(session.record.id.into(), &session.kernel) {
                 tracing::error!("session {}: its lock stays in the kernel: {error}", session.record.id);
             }
@@ -158,16 +158,16 @@ impl Sessions {
 }
 
 impl Live {
-    /// Whether what the session still has open is ended: it is cut, and where that counts.
+    /// Whether what the session still has open is ended: it is cut, and where that counts or did when it was.
     pub(super) fn is_to_end(&self, mode: Mode) -> bool {
         let enforced = mode.min(self.record.mode) == Mode::Enforce;
-        self.cut.is_some() && (enforced || self.cut == Some(CutCause::Command))
+        self.cut.is_some_and(|cause| enforced || cause == CutCause::Command || doom::is_doomed(&self.kernel))
     }
 }
 
-fn stop_packets(tables: &Tables, session: &mut Live, cause: CutCause) {
-    session.kernel = session.kernel.with_state(SessionState::Cut);
+fn stop_packets(tables: &Tables, session: &mut Live, cause: CutCause, mode: Mode) {
     session.cut = Some(cause);
+    session.kernel = doom::cut(session.kernel, cause, session.is_to_end(mode));
     let id = session.record.id;
     if let Err(error) = tables.update_session(id.into(), &session.kernel) {
         tracing::error!("session {id}: its packets could not be stopped: {error}");

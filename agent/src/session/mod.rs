@@ -2,6 +2,7 @@
 
 mod cgroup;
 mod cut;
+mod doom;
 mod follow;
 mod open;
 mod parting;
@@ -60,7 +61,7 @@ struct Live {
     connection: Option<Connection>,
     /// Why it was cut, if it was.
     cut: Option<CutCause>,
-    /// Until then nothing of it is ended, so that its terminals can be told why; then it is, whatever the mode.
+    /// Until then nothing of it is ended, so that its terminals can be told why.
     parting: Option<Instant>,
     /// How often ending its socket and processes was tried since it was cut.
     ending: u32,

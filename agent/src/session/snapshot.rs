@@ -1,11 +1,11 @@
 //! Reads sessions out of the kernel's maps: for an agent that takes over, and for listings while none runs.
 
-use super::{Live, Record, SessionId};
-use crate::audit::{CutCause, Subject};
+use super::{Live, Record, SessionId, doom};
+use crate::audit::Subject;
 use crate::connections::Connection;
 use crate::daemon::call::SessionStatus;
 use crate::datapath::{Error, Tables};
-use agent_ebpf::{Flow, FlowKey, Session, SessionState};
+use agent_ebpf::{Flow, FlowKey, Session};
 use pinning::{Mode, OnNewAddress};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -55,7 +55,7 @@ pub(super) fn live(tables: &Tables) -> Result<HashMap<SessionId, Live>, Error> {
         let connection = flows.remove(&id.into());
         let details = tables.details(id)?.and_then(|details| Record::decode(&details));
         let record = details.unwrap_or_else(|| nameless(id.into(), connection));
-        let cut = (kernel.state() == SessionState::Cut).then_some(CutCause::Lock);
+        let cut = doom::cause(&kernel);
         let reported = counted(tables, id.into());
         Ok((id.into(), Live { record, kernel, connection, cut, parting: None, ending: 0, reported }))
     };

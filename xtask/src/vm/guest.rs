@@ -24,7 +24,7 @@ pub(crate) struct Order<'a> {
     pub(crate) disk: &'a Path,
     pub(crate) payload: &'a Payload,
     pub(crate) accelerator: Accelerator,
-    /// Another guest has been through the same.
+    /// What does not depend on the kernel is shown elsewhere.
     pub(crate) again: bool,
     /// Another machine stands beside it.
     pub(crate) peer: bool,

@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// Keep logs and results also if all is well
     #[arg(long)]
     keep: bool,
+    /// Leave out what does not depend on the kernel in all guests that software runs, not only in the second
+    #[arg(long)]
+    brief: bool,
     /// Open a root shell in the guest instead of running the tests; `poweroff` leaves it
     #[arg(long, conflicts_with = "filter")]
     shell: bool,
@@ -88,7 +91,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut all_well = true;
     for (number, kernel) in kernels.iter().enumerate() {
         let disk = image::disk(&root, kernel)?;
-        let order = Order { kernel, disk: &disk, payload: &payload, accelerator, again: number > 0, peer };
+        let again = options.brief || number > 0;
+        let order = Order { kernel, disk: &disk, payload: &payload, accelerator, again, peer };
         if options.shell {
             return guest::shell(&order);
         }
