@@ -11,8 +11,9 @@ use crate::scene::{AT_ALICE, AT_ELSEWHERE, MOVING, Scene, text};
 
 /// How soon a client must notice that its session was ended.
 const AT_ONCE: Duration = Duration::from_secs(3);
-/// What the agent does without waiting for a terminal takes far less, and what waits for one that hangs far more.
-const PROMPT: Duration = Duration::from_secs(2);
+/// What the agent does without waiting for a terminal takes less, on a slow machine too, and what waits for one that hangs
+/// takes until that is gone.
+const PROMPT: Duration = Duration::from_secs(10);
 const LOCKED: &str = "Cotter ends this session: it has been locked; ask your administrator.";
 const HANG: &str = include_str!("farewell/hang.pl");
 

@@ -127,7 +127,7 @@ fn a_lock_of_a_session_cuts_it_and_keeps_nobody_out() -> Result<()> {
 fn a_lock_for_a_time_ends_by_itself() -> Result<()> {
     let scene = Scene::enforcing()?;
     let alice = scene.alice()?;
-    let answer = scene.agent.json(&["lock", "--login", "alice", "--for", "3s"])?;
+    let answer = scene.agent.json(&["lock", "--login", "alice", "--for", "10s"])?;
     assert_eq!(scene.at_alice(&alice).run("echo in")?.status.code(), Some(255));
     let lock = answer["lock"]["id"].clone();
     eventually("the lock is gone", || {

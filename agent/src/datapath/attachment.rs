@@ -13,7 +13,7 @@ use super::contest::Contest;
 use super::line::{Line, Place};
 use super::method::ways;
 use super::object::{self, Program};
-use super::{AttachMode, Datapath, Error, Method, TcHook, link, pins};
+use super::{AttachMode, Datapath, Error, Method, TcHook, grace, link, pins};
 use crate::interfaces::{self, Interface};
 
 /// A device whose packets are judged.
@@ -138,10 +138,15 @@ impl Datapath {
         let (name, index) = (interface.name.clone(), interface.index);
         let attachment = Attachment { interface: name, index, method, behind: Vec::new() };
         let attached = Attached { attachment: attachment.clone(), hold, contest: Contest::default() };
-        if let Some(former) = self.attached.insert(interface.index, attached)
-            && let Err(error) = former.end()
-        {
-            tracing::warn!(interface = interface.name, error = causes(&error), "the former attachment stays");
+        if let Some(former) = self.attached.insert(interface.index, attached) {
+            grace::wait();
+            if let Err(error) = former.end() {
+                tracing::warn!(
+                    interface = interface.name,
+                    error = causes(&error),
+                    "the former attachment stays"
+                );
+            }
         }
         attachment
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::attachment::{Attached, Attachment, Hold, causes, program};
 use super::line::Line;
-use super::{Datapath, Error, Method, TcHook, clsact, link, object};
+use super::{Datapath, Error, Method, TcHook, clsact, grace, link, object};
 use crate::interfaces::Interface;
 
 /// What has changed about the place of ours in a device's line.
@@ -138,7 +138,10 @@ impl Datapath {
         match std::mem::replace(&mut attached.hold, hold) {
             // Its pin is the new link's by now, so this was the last that held it.
             Hold::Link { .. } => {}
-            Hold::Filter(filter) => clsact::detach(&filter, interface.index)?,
+            Hold::Filter(filter) => {
+                grace::wait();
+                clsact::detach(&filter, interface.index)?;
+            }
         }
         if let Some(place) = attached.place()? {
             attached.attachment.behind = Line::of(interface)?.before(place).unwrap_or_default();

@@ -7,6 +7,7 @@ mod clsact;
 mod contest;
 mod error;
 mod events;
+mod grace;
 mod judge;
 mod line;
 mod link;
