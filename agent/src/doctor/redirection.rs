@@ -62,9 +62,7 @@ impl Redirection {
         let here = match &self.addresses {
             To::Own => Reach::Yes,
             To::Unclear => Reach::Perhaps,
-            To::These(all) => {
-                all.iter().any(|(first, last)| local.range(first..=last).next().is_some()).into()
-            }
+            To::These(all) => all.iter().map(|range| is_in(*range, local)).max().unwrap_or(Reach::No),
         };
         let port = match &self.ports {
             To::Own => self.from.as_ref().is_none_or(has_login_port).into(),
@@ -73,6 +71,12 @@ impl Redirection {
         };
         here.min(port)
     }
+}
+
+/// Whether one of these addresses is local. iptables takes a range whose first address is greater than its last; what
+/// the kernel makes of that cannot be told.
+fn is_in((first, last): Addresses, local: &BTreeSet<IpAddr>) -> Reach {
+    if first > last { Reach::Perhaps } else { local.range(first..=last).next().is_some().into() }
 }
 
 /// All ports but these.
@@ -121,6 +125,7 @@ mod tests {
     fn what_cannot_be_told_is_perhaps_unless_the_rest_rules_it_out() {
         assert_eq!(to(To::Unclear, To::These(vec![(22, 22)]), None), Reach::Perhaps);
         assert_eq!(to(To::Own, To::Unclear, None), Reach::Perhaps);
+        assert_eq!(to(these("198.51.100.99", "198.51.100.1"), To::Own, None), Reach::Perhaps);
         assert_eq!(to(To::Unclear, To::These(vec![(80, 80)]), None), Reach::No);
         assert_eq!(to(these("172.17.0.2", "172.17.0.2"), To::Unclear, None), Reach::No);
     }
