@@ -2,14 +2,13 @@
 //! AuthorizedPrincipalsCommand by.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cotter_hook::break_glass;
-use cotter_hook::trusted_file::{self, FileError};
 use pinning::CaKey;
 
+use super::roots_file::{self, PlaceError};
 use super::{Finding, Node, PATIENCE, keys_files};
 use crate::setup::sshd::Effective;
 
@@ -81,9 +80,11 @@ fn trusted(name: &str, effective: &Effective, ours: &BTreeSet<String>) -> Vec<Fi
 }
 
 /// `cert-authority` lines where sshd looks for keys: it takes such an authority's certificates without asking the
-/// command, also those of one that it trusts by TrustedUserCAKeys as well. Users' own files are not looked into.
+/// command, also those of one that it trusts by TrustedUserCAKeys as well. What users can have put where it is, is not
+/// looked into.
 fn by_keys_files(name: &str, effective: &Effective, ours: &BTreeSet<String>) -> Vec<Finding> {
     let (begin, mut files, mut findings) = (Instant::now(), BTreeSet::new(), Vec::new());
+    let mut users: Vec<&PathBuf> = Vec::new();
     for pattern in effective.value("authorizedkeysfile").split_whitespace() {
         match keys_files::of(pattern) {
             Ok(meant) => files.extend(meant),
@@ -99,32 +100,39 @@ fn by_keys_files(name: &str, effective: &Effective, ours: &BTreeSet<String>) -> 
             )));
             break;
         }
-        findings.extend(authorities_in(file, ours));
+        match read(file) {
+            Ok(text) => findings.extend(authorities_in(file, &text, ours)),
+            Err(error) if error.is_missing() => {}
+            Err(PlaceError::Users) => users.push(file),
+            Err(error) => findings.push(unclear(&format!("{}: {error}", file.display()))),
+        }
+    }
+    if let Some(first) = users.first() {
+        let others = if users.len() > 1 { format!(" and {} more", users.len() - 1) } else { String::new() };
+        let (first, why) = (first.display(), PlaceError::Users);
+        findings.push(unclear(&format!("{name}: {first}{others}: {why}")));
     }
     findings
 }
 
-fn authorities_in(file: &Path, ours: &BTreeSet<String>) -> Vec<Finding> {
-    let text = match read(file) {
-        Ok(text) => text,
-        // A file in the place of a user's directory is nothing to sshd either.
-        Err(FileError::Read(error)) if error.kind() == io::ErrorKind::NotADirectory => return Vec::new(),
-        Err(error) if error.is_missing() => return Vec::new(),
-        Err(error) => return vec![unclear(&format!("{}: {error}", file.display()))],
+/// One finding for a file, however many it names.
+fn authorities_in(file: &Path, text: &str, ours: &BTreeSet<String>) -> Option<Finding> {
+    let mut named = break_glass::authorities(text.as_bytes());
+    let line = named.next()?;
+    let key = CaKey::parse_all(&String::from_utf8_lossy(line));
+    let key = key.ok().and_then(|keys| keys.first().map(CaKey::fingerprint));
+    let key = key.unwrap_or_else(|| "what is no key".to_owned());
+    let known = if ours.contains(&key) { ", which the agent trusts too," } else { "" };
+    let others = match named.count() {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
     };
-    let finding = |line: &[u8]| {
-        let key = CaKey::parse_all(&String::from_utf8_lossy(line));
-        let key = key.ok().and_then(|keys| keys.first().map(CaKey::fingerprint));
-        let key = key.unwrap_or_else(|| "what is no key".to_owned());
-        let known = if ours.contains(&key) { ", which the agent trusts too," } else { "" };
-        let what = format!(
-            "{} makes {key}{known} an authority: sshd takes its certificates without asking Cotter before the session \
-             opens",
-            file.display()
-        );
-        Finding::warning(BESIDE, what, "take the cert-authority line out, and use TrustedUserCAKeys")
-    };
-    break_glass::authorities(text.as_bytes()).map(finding).collect()
+    let what = format!(
+        "{} makes {key}{known} an authority{others}: sshd takes its certificates without asking Cotter before the \
+         session opens",
+        file.display()
+    );
+    Some(Finding::warning(BESIDE, what, "take the cert-authority line out, and use TrustedUserCAKeys"))
 }
 
 /// Where something could not be looked at, there may be anything.
@@ -133,12 +141,12 @@ fn unclear(what: &str) -> Finding {
     Finding::warning(
         "authorities-unclear",
         what,
-        "look yourself, or have sshd go by plain files of at most 1 MiB",
+        "look yourself, or have sshd go by plain files of at most 1 MiB in directories of root's",
     )
 }
 
-/// The text of a file of keys: users may own it, and put anything in its place at any moment.
-fn read(file: &Path) -> Result<String, FileError> {
-    let content = trusted_file::read_anyones(file, MOST)?;
+/// The text of a file of keys.
+fn read(file: &Path) -> Result<String, PlaceError> {
+    let content = roots_file::read(file, MOST)?;
     Ok(String::from_utf8_lossy(&content).into_owned())
 }

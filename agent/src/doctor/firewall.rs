@@ -17,17 +17,15 @@ pub(super) fn findings(node: &Node) -> Vec<Finding> {
     if !node.is_open() {
         return Vec::new();
     }
-    let local = interfaces::list().map(|all| interfaces::addresses(&all)).unwrap_or_default();
+    let local = interfaces::list().map(|all| interfaces::addresses(&all)).ok();
     let mut found = Vec::new();
-    for (program, asked) in [
-        ("nft", ask_nft()),
-        ("iptables-save", ask_iptables("iptables-save")),
-        ("ip6tables-save", ask_iptables("ip6tables-save")),
-    ] {
+    for (program, asked) in ask_all() {
         match asked {
-            Ok(all) => found.extend(
-                all.iter().filter_map(|one| reaching(program, one, one.reaches(&local, &config.login_ports))),
-            ),
+            Ok(all) => {
+                found.extend(all.iter().filter_map(|one| {
+                    reaching(program, one, one.reaches(local.as_ref(), &config.login_ports))
+                }))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 let what = format!("the firewall's rules cannot be read: {program}: {error}");
@@ -55,6 +53,23 @@ fn reaching(program: &str, redirection: &Redirection, reach: Reach) -> Option<Fi
             Some(Finding::error(ID, what, remedy))
         }
     }
+}
+
+/// The rules of each program. Those in the tables of old are shown by iptables-legacy-save alone, unless it is what
+/// iptables-save stands for.
+fn ask_all() -> Vec<(&'static str, io::Result<Vec<Redirection>>)> {
+    let mut all = vec![("nft", ask_nft())];
+    for (program, legacy) in
+        [("iptables-save", "iptables-legacy-save"), ("ip6tables-save", "ip6tables-legacy-save")]
+    {
+        let (asked, old) = (ask_iptables(program), ask_iptables(legacy));
+        let is_same = matches!((&asked, &old), (Ok(asked), Ok(old)) if asked == old);
+        all.push((program, asked));
+        if !is_same {
+            all.push((legacy, old));
+        }
+    }
+    all
 }
 
 fn ask_nft() -> io::Result<Vec<Redirection>> {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::redirection::{Addresses, Ports, Redirection, To, all_but};
+use super::redirection::{ALL, Addresses, Ports, Redirection, To, all_but, in_both};
 
 /// Where the rules send packets; those for what the node itself sends are left out.
 pub(super) fn redirections(printed: &str) -> Vec<Redirection> {
@@ -22,20 +22,34 @@ fn redirection(rule: &str) -> Option<Redirection> {
         "NETMAP" => (after("--to").and_then(network).map(|network| vec![network]).into(), To::Own),
         _others => return None,
     };
-    let option = ["--dport", "--dports"].into_iter().find(|option| at(option).is_some());
-    let is_negated = |option| at(option).is_some_and(|at| at > 0 && words[at - 1] == "!");
-    let from = option.and_then(|option| {
-        let ports = ranges(after(option)?)?;
-        Some(if is_negated(option) { all_but(&ports) } else { ports })
-    });
-    Some(Redirection { rule: rule.to_owned(), addresses, ports, from })
+    Some(Redirection { rule: rule.to_owned(), addresses, ports, from: from(&words) })
 }
 
-/// A comment in quotation marks is one word, whatever stands in it.
+/// The TCP ports that a rule is for, if they can be told.
+fn from(words: &[&str]) -> Option<Vec<Ports>> {
+    let matched = |options: &'static [&str]| {
+        let at = words.iter().enumerate().filter(|(_, word)| options.contains(word)).map(|(at, _)| at);
+        at.map(|at| (at > 0 && words[at - 1] == "!", words.get(at + 1).copied().unwrap_or_default()))
+    };
+    let is_tcp = |(is_negated, protocol): (bool, &str)| is_negated != ["tcp", "all"].contains(&protocol);
+    if !matched(&["-p"]).all(is_tcp) {
+        return Some(Vec::new());
+    }
+    matched(&["--dport", "--dports"]).try_fold(vec![ALL], |left, (is_negated, ports)| {
+        let ports = ranges(ports)?;
+        Some(in_both(&left, &if is_negated { all_but(&ports) } else { ports }))
+    })
+}
+
+/// A comment in quotation marks is one word, whatever stands in it. It is left out: one without may look like an option.
 fn words(rule: &str) -> Vec<&str> {
     let (mut words, mut rest) = (Vec::new(), rest_of(rule));
     while let Some((word, next)) = rest {
-        words.push(word);
+        if words.last() == Some(&"--comment") {
+            words.pop();
+        } else {
+            words.push(word);
+        }
         rest = rest_of(next);
     }
     words
@@ -113,15 +127,15 @@ mod tests {
         let six = || these("2001:db8::10", "2001:db8::10");
         let expected = [
             (To::Own, To::These(vec![(22, 22)]), Some(vec![(2222, 2222)])),
-            (To::Own, To::These(vec![(2200, 2200)]), None),
+            (To::Own, To::These(vec![(2200, 2200)]), Some(vec![ALL])),
             (
                 these("198.51.100.10", "198.51.100.10"),
                 To::These(vec![(20, 25)]),
                 Some(vec![(80, 80), (8000, 8080)]),
             ),
-            (six(), To::These(vec![(22, 22)]), None),
-            (six(), To::Own, None),
-            (these("198.51.100.0", "198.51.100.255"), To::Own, None),
+            (six(), To::These(vec![(22, 22)]), Some(vec![ALL])),
+            (six(), To::Own, Some(vec![ALL])),
+            (these("198.51.100.0", "198.51.100.255"), To::Own, Some(vec![ALL])),
         ];
         assert_eq!(read, expected);
     }
@@ -131,11 +145,20 @@ mod tests {
         for (rule, from) in [
             ("-p tcp -m tcp ! --dport 22 -j REDIRECT", vec![(0, 21), (23, 65535)]),
             ("-p tcp -m multiport ! --dports 22,80 -j REDIRECT", vec![(0, 21), (23, 79), (81, 65535)]),
+            (
+                "-p tcp -m tcp --dport 20:30 -m multiport ! --dports 22,25:40 -j REDIRECT",
+                vec![(20, 21), (23, 24)],
+            ),
+            ("-p udp -m udp --dport 22 -j REDIRECT", vec![]),
+            ("! -p tcp -j REDIRECT", vec![]),
+            ("! -p udp -j REDIRECT", vec![ALL]),
             ("! -i lo -p tcp -m tcp --dport 22 -j REDIRECT", vec![(22, 22)]),
         ] {
             let read = redirections(&format!("-A PREROUTING {rule}\n"));
             assert_eq!(read[0].from, Some(from), "{rule}");
         }
+        let read = redirections("-A PREROUTING -p tcp -m tcp --dport ssh -j REDIRECT");
+        assert_eq!(read[0].from, None);
     }
 
     #[test]
@@ -155,7 +178,9 @@ mod tests {
     #[test]
     fn comments_are_no_part_of_a_rule() {
         let rule = r#"-A PREROUTING -p tcp -m comment --comment "a \"b\" -j ACCEPT --dport 80" -m tcp --dport 2222 -j REDIRECT --to-ports 22"#;
-        let read = &redirections(rule)[0];
-        assert_eq!((&read.ports, &read.from), (&To::These(vec![(22, 22)]), &Some(vec![(2222, 2222)])));
+        for rule in [rule, &rule.replace(r#""a \"b\" -j ACCEPT --dport 80""#, "-j")] {
+            let read = &redirections(rule)[0];
+            assert_eq!((&read.ports, &read.from), (&To::These(vec![(22, 22)]), &Some(vec![(2222, 2222)])));
+        }
     }
 }

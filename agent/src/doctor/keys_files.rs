@@ -1,9 +1,8 @@
 //! The files that a pattern of sshd's AuthorizedKeysFile means, beside those in users' homes.
 
-use std::fs;
-use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use super::roots_file::{self, PlaceError};
 use crate::setup::sshd_config::matches;
 
 /// The most files that one pattern may mean.
@@ -53,39 +52,36 @@ impl Name {
         Ok(if of_users { Self::OfUsers(name) } else { Self::Plain(name) })
     }
 
-    fn in_directory(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+    fn in_directory(&self, directory: &Path) -> Result<Vec<PathBuf>, PlaceError> {
         let pattern = match self {
             Self::Plain(name) => return Ok(vec![directory.join(name)]),
             Self::OfUsers(pattern) => pattern,
         };
-        let entries = match fs::read_dir(directory) {
+        let entries = match roots_file::entries(directory) {
             Ok(entries) => entries,
-            Err(error) if is_nothing(&error) => return Ok(Vec::new()),
+            Err(error) if error.is_missing() => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
         let mut found = Vec::new();
         for entry in entries {
             let entry = entry?;
             if found.len() <= MOST && matches(pattern, &entry.file_name().to_string_lossy()) {
-                found.push(entry.path());
+                found.push(directory.join(entry.file_name()));
             }
         }
         Ok(found)
     }
 }
 
-/// Whether there is no such directory: in it are no files for sshd either.
-fn is_nothing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
     fn tokens_for_users_are_filled_in_wherever_they_stand() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir_in("/run").unwrap();
         let at = |path: &str| dir.path().join(path).display().to_string();
         for user in ["alice", "bob"] {
             fs::create_dir_all(at(&format!("by/{user}"))).unwrap();
@@ -106,6 +102,8 @@ mod tests {
         assert_eq!(found("by/none"), ["by/none"]);
         assert!(found("none/%u").is_empty());
         assert!(of(&at("by/%h/keys")).unwrap_err().contains("%h"));
+        std::os::unix::fs::chown(at("by"), Some(12345), None).unwrap();
+        assert!(of(&at("by/%u/keys")).unwrap_err().contains("users may have put it there"));
         for at_home in ["none", ".ssh/authorized_keys", "%h/keys"] {
             assert!(of(at_home).unwrap().is_empty());
         }

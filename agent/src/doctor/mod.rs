@@ -21,6 +21,7 @@ mod pam;
 mod pins;
 mod ports;
 mod redirection;
+mod roots_file;
 mod sshd;
 mod sshd_version;
 mod storage;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use super::redirection::{Addresses, Ports, Redirection, To, all_but};
+use super::redirection::{ALL, Addresses, Ports, Redirection, To, all_but, in_both};
 
 /// Where the rules send packets; those for what the node itself sends are left out.
 pub(super) fn redirections(printed: &str) -> serde_json::Result<Vec<Redirection>> {
@@ -44,21 +44,32 @@ fn of_rule(rule: &Value, named: &Named) -> Vec<Redirection> {
     to.collect()
 }
 
-/// The ports that a rule is for, if they can be told.
+/// The TCP ports that a rule is for, if they can be told.
 fn from(rule: &Value, named: &Named) -> Option<Vec<Ports>> {
-    let matched = rule["expr"].as_array().into_iter().flatten().map(|statement| &statement["match"]);
-    let matched: Vec<&Value> =
-        matched.filter(|matched| matched["left"]["payload"]["field"] == "dport").collect();
-    let ports = matched.iter().map(|matched| {
+    let matched = || rule["expr"].as_array().into_iter().flatten().map(|statement| &statement["match"]);
+    if matched().any(|matched| is_for_others(rule, matched, named)) {
+        return Some(Vec::new());
+    }
+    let mut dports = matched().filter(|matched| matched["left"]["payload"]["field"] == "dport");
+    dports.try_fold(vec![ALL], |left, matched| {
         let ports = named.all(rule, &matched["right"], port)?;
         match matched["op"].as_str()? {
-            "==" => Some(ports),
-            "!=" => Some(all_but(&ports)),
+            "==" => Some(in_both(&left, &ports)),
+            "!=" => Some(in_both(&left, &all_but(&ports))),
             _others => None,
         }
-    });
-    let ports: Vec<Vec<Ports>> = ports.collect::<Option<_>>()?;
-    (!ports.is_empty()).then(|| ports.concat())
+    })
+}
+
+/// Whether only packets of other protocols than TCP match: `udp dport …`, `meta l4proto udp`, `ip protocol { udp, icmp }`.
+fn is_for_others(rule: &Value, matched: &Value, named: &Named) -> bool {
+    const OTHERS: [&str; 9] = ["udp", "udplite", "sctp", "dccp", "icmp", "icmpv6", "ipv6-icmp", "esp", "ah"];
+    let is_other = |value: &Value| value.as_str().is_some_and(|protocol| OTHERS.contains(&protocol));
+    let (left, payload) = (&matched["left"], &matched["left"]["payload"]);
+    let asks =
+        left["meta"]["key"] == "l4proto" || payload["field"] == "protocol" || payload["field"] == "nexthdr";
+    let all_are = || named.leaves(rule, &matched["right"]).is_some_and(|all| all.into_iter().all(is_other));
+    is_other(&payload["protocol"]) || (asks && matched["op"] == "==" && all_are())
 }
 
 /// `redirect` and `dnat`.
@@ -213,9 +224,31 @@ mod tests {
             (dport("==", &json!("@doors")), Some(vec![(2222, 2222), (3000, 3009), (4000, 4000)])),
             (dport("==", &json!("@gone")), None),
             (dport("<", &json!(1024)), None),
+            (json!({"counter": null}), Some(vec![ALL])),
         ] {
             let statements = json!([matched, {"redirect": {"port": 22}}]);
             assert_eq!(read(&statements), [rule(To::Own, To::These(vec![(22, 22)]), from)], "{statements}");
+        }
+        let both =
+            [dport("==", &json!({"range": [20, 30]})), dport("!=", &json!(22)), json!({"redirect": null})];
+        assert_eq!(read(&json!(both))[0].from, Some(vec![(20, 21), (23, 30)]));
+    }
+
+    #[test]
+    fn other_protocols_have_no_ports_to_log_in_by() {
+        let matched =
+            |left: &Value, right: &Value| json!({"match": {"op": "==", "left": left, "right": right}});
+        let l4proto = json!({"meta": {"key": "l4proto"}});
+        let field = |protocol: &str, field: &str| json!({"payload": {"protocol": protocol, "field": field}});
+        for (matched, from) in [
+            (matched(&field("udp", "dport"), &json!(22)), vec![]),
+            (matched(&l4proto, &json!("udp")), vec![]),
+            (matched(&field("ip", "protocol"), &json!({"set": ["udp", "icmp"]})), vec![]),
+            (matched(&l4proto, &json!({"set": ["tcp", "udp"]})), vec![ALL]),
+            (matched(&field("ip6", "nexthdr"), &json!("@gone")), vec![ALL]),
+        ] {
+            let statements = json!([matched, {"redirect": null}]);
+            assert_eq!(read(&statements), [rule(To::Own, To::Own, Some(from))], "{statements}");
         }
     }
 
@@ -258,7 +291,7 @@ mod tests {
                 To::Own,
             ),
         ] {
-            assert_eq!(read(&json!([statement])), [rule(addresses, ports, None)], "{statement}");
+            assert_eq!(read(&json!([statement])), [rule(addresses, ports, Some(vec![ALL]))], "{statement}");
         }
         assert!(
             read(&json!([{"accept": null}, {"mangle": {"key": {"meta": {"key": "mark"}}, "value": 1}}]))
@@ -279,7 +312,7 @@ mod tests {
             ),
             (json!({"dnat": {"addr": "node.example"}}), To::Unclear, To::Own),
         ] {
-            assert_eq!(read(&json!([statement])), [rule(addresses, ports, None)], "{statement}");
+            assert_eq!(read(&json!([statement])), [rule(addresses, ports, Some(vec![ALL]))], "{statement}");
         }
     }
 

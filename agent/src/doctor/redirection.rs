@@ -1,12 +1,15 @@
 //! Where a rule of the firewall sends packets, and whether that is a login port of this node.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Ports, the first and the last.
 pub(super) type Ports = (u16, u16);
 /// Addresses, the first and the last.
 pub(super) type Addresses = (IpAddr, IpAddr);
+
+/// Every port.
+pub(super) const ALL: Ports = (0, u16::MAX);
 
 /// What a rule makes of something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,30 +52,48 @@ pub(super) struct Redirection {
     pub(super) addresses: To<Addresses>,
     /// To which port there.
     pub(super) ports: To<Ports>,
-    /// Ports that the rule is for, if not all.
+    /// The TCP ports that the rule is for: [`ALL`], or none if it is for other protocols. `None` if they cannot be told.
     pub(super) from: Option<Vec<Ports>>,
 }
 
 impl Redirection {
-    /// Whether it may end at one of these ports of this node.
-    pub(super) fn reaches(&self, local: &BTreeSet<IpAddr>, login_ports: &[u16]) -> Reach {
+    /// Whether it may end at one of these ports of this node, whose addresses may be unknown.
+    pub(super) fn reaches(&self, local: Option<&BTreeSet<IpAddr>>, login_ports: &[u16]) -> Reach {
         let has_login_port = |ports: &Vec<Ports>| {
             ports.iter().any(|(first, last)| login_ports.iter().any(|port| (first..=last).contains(&port)))
         };
         let here = match &self.addresses {
             To::Own => Reach::Yes,
             To::Unclear => Reach::Perhaps,
-            To::These(all) => {
-                all.iter().any(|(first, last)| local.range(first..=last).next().is_some()).into()
-            }
+            To::These(all) => all.iter().map(|range| is_in(*range, local)).max().unwrap_or(Reach::No),
         };
-        let port = match &self.ports {
-            To::Own => self.from.as_ref().is_none_or(has_login_port).into(),
-            To::Unclear => Reach::Perhaps,
-            To::These(ports) => has_login_port(ports).into(),
+        let port = match (&self.ports, &self.from) {
+            (_, Some(from)) if from.is_empty() => Reach::No,
+            (To::Own, Some(from)) => has_login_port(from).into(),
+            (To::Own, None) | (To::Unclear, _) => Reach::Perhaps,
+            (To::These(ports), _) => has_login_port(ports).into(),
         };
         here.min(port)
     }
+}
+
+/// Whether one of these addresses is local. iptables takes a range whose first address is greater than its last; what
+/// the kernel makes of that cannot be told.
+fn is_in((first, last): Addresses, local: Option<&BTreeSet<IpAddr>>) -> Reach {
+    let loopback: Addresses = (Ipv4Addr::new(127, 0, 0, 0).into(), Ipv4Addr::new(127, 255, 255, 255).into());
+    match local {
+        _ if first > last => Reach::Perhaps,
+        _ if first <= loopback.1 && last >= loopback.0 => Reach::Yes,
+        Some(local) => local.range(first..=last).next().is_some().into(),
+        None => Reach::Perhaps,
+    }
+}
+
+/// The ports that are in both.
+pub(super) fn in_both(some: &[Ports], others: &[Ports]) -> Vec<Ports> {
+    let pairs =
+        some.iter().flat_map(|one| others.iter().map(move |other| (one.0.max(other.0), one.1.min(other.1))));
+    pairs.filter(|(first, last)| first <= last).collect()
 }
 
 /// All ports but these.
@@ -97,7 +118,7 @@ mod tests {
     fn to(addresses: To<Addresses>, ports: To<Ports>, from: Option<&[Ports]>) -> Reach {
         let from = from.map(<[_]>::to_vec);
         let local = BTreeSet::from(["198.51.100.10".parse().unwrap()]);
-        Redirection { rule: String::new(), addresses, ports, from }.reaches(&local, &[22])
+        Redirection { rule: String::new(), addresses, ports, from }.reaches(Some(&local), &[22])
     }
 
     fn these(first: &str, last: &str) -> To<Addresses> {
@@ -109,11 +130,15 @@ mod tests {
         let node = || these("198.51.100.10", "198.51.100.10");
         assert_eq!(to(To::Own, To::These(vec![(22, 22)]), Some(&[(2222, 2222)])), Reach::Yes);
         assert_eq!(to(node(), To::These(vec![(20, 25)]), None), Reach::Yes);
+        assert_eq!(to(these("127.0.0.2", "127.0.0.2"), To::These(vec![(22, 22)]), None), Reach::Yes);
+        assert_eq!(to(these("0.0.0.0", "126.255.255.255"), To::These(vec![(22, 22)]), None), Reach::No);
         assert_eq!(to(these("198.51.100.1", "198.51.100.99"), To::Own, Some(&[(22, 22)])), Reach::Yes);
-        assert_eq!(to(node(), To::Own, None), Reach::Yes);
+        assert_eq!(to(node(), To::Own, Some(&[ALL])), Reach::Yes);
         assert_eq!(to(these("172.17.0.2", "172.17.0.2"), To::These(vec![(22, 22)]), None), Reach::No);
-        assert_eq!(to(these("::", "ffff::"), To::Own, None), Reach::No);
+        assert_eq!(to(these("::", "ffff::"), To::Own, Some(&[ALL])), Reach::No);
         assert_eq!(to(To::Own, To::These(vec![(80, 80)]), Some(&[(22, 22)])), Reach::No);
+        assert_eq!(to(To::Own, To::These(vec![(22, 22)]), Some(&[])), Reach::No);
+        assert_eq!(to(To::Own, To::Unclear, Some(&[])), Reach::No);
         assert_eq!(to(node(), To::Own, Some(&[(80, 80), (443, 443)])), Reach::No);
     }
 
@@ -121,8 +146,25 @@ mod tests {
     fn what_cannot_be_told_is_perhaps_unless_the_rest_rules_it_out() {
         assert_eq!(to(To::Unclear, To::These(vec![(22, 22)]), None), Reach::Perhaps);
         assert_eq!(to(To::Own, To::Unclear, None), Reach::Perhaps);
+        assert_eq!(to(To::Own, To::Own, None), Reach::Perhaps);
+        assert_eq!(to(these("198.51.100.99", "198.51.100.1"), To::Own, Some(&[ALL])), Reach::Perhaps);
         assert_eq!(to(To::Unclear, To::These(vec![(80, 80)]), None), Reach::No);
         assert_eq!(to(these("172.17.0.2", "172.17.0.2"), To::Unclear, None), Reach::No);
+    }
+
+    #[test]
+    fn addresses_of_a_node_that_does_not_tell_its_own_are_perhaps_here() {
+        let to =
+            |addresses| Redirection { rule: String::new(), addresses, ports: To::Own, from: Some(vec![ALL]) };
+        let reach = |addresses| to(addresses).reaches(None, &[22]);
+        assert_eq!(reach(these("172.17.0.2", "172.17.0.2")), Reach::Perhaps);
+        assert_eq!(reach(these("127.0.0.1", "127.0.0.1")), Reach::Yes);
+    }
+
+    #[test]
+    fn ports_in_both_are_those_that_are_left() {
+        assert_eq!(in_both(&[(20, 30), (80, 80)], &[(25, 90)]), [(25, 30), (80, 80)]);
+        assert!(in_both(&[(20, 30)], &[(31, 40)]).is_empty());
     }
 
     #[test]

@@ -4,11 +4,14 @@
 //! includes common-session, the end of that is such a place, and `pam-auth-update` writes it. The line in front of the
 //! hook's keeps other services (login, su, sudo) away from it.
 
+use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::Error;
+use crate::command;
 
 /// What distributions built on Debian have.
 const UPDATE: &str = "/usr/sbin/pam-auth-update";
@@ -63,8 +66,9 @@ pub(super) fn is_on() -> bool {
 /// Switches the profile on or off.
 pub(super) fn switch(on: bool) -> Result<(), Error> {
     let option = if on { "--enable" } else { "--remove" };
-    let output = Command::new(UPDATE)
+    let output = command::program(UPDATE)
         .args(["--package", option, "cotter"])
+        .envs(env::vars_os().filter(|(name, _)| is_debconfs(name)))
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdin(Stdio::null())
         .output()
@@ -75,6 +79,14 @@ pub(super) fn switch(on: bool) -> Result<(), Error> {
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     let what = if said.is_empty() { format!("{COMMON} is as before") } else { said };
     Err(Error::Program { program: UPDATE, what })
+}
+
+/// Whether debconf, by which pam-auth-update asks, needs this of the caller's environment: in a package's script it
+/// talks to the one that is there.
+fn is_debconfs(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    ["DEBIAN_HAS_FRONTEND", "HOME", "TERM"].contains(&&*name)
+        || ["DEBCONF_", "DPKG_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Every file that pam-auth-update may write.
@@ -91,6 +103,18 @@ pub(super) fn files() -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_the_callers_environment_only_what_is_debconfs_is_kept() {
+        for kept in ["DEBCONF_REDIR", "DEBIAN_HAS_FRONTEND", "DPKG_MAINTSCRIPT_PACKAGE", "HOME", "TERM"] {
+            assert!(is_debconfs(OsStr::new(kept)), "{kept}");
+        }
+        for dropped in
+            ["PATH", "PERL5LIB", "PERL5OPT", "LD_PRELOAD", "XDEBCONF_", "HOMEDIR", "DEBIAN_FRONTEND"]
+        {
+            assert!(!is_debconfs(OsStr::new(dropped)), "{dropped}");
+        }
+    }
 
     #[test]
     fn the_profile_keeps_other_services_away_and_comes_last() {

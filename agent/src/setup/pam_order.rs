@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::pam_stack::{goes_on_after, leaves_out, session_lines};
+use super::pam_stack::{Line, goes_on_after, leaves_out, session_lines};
 
 /// What the session lines amount to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,14 +25,16 @@ pub(crate) enum Order {
 /// The order in a PAM service's file, with what it includes.
 pub(crate) fn of(service: &str, dir: &Path) -> Order {
     let lines = session_lines(service, dir);
-    let Some(at) = lines.iter().position(|line| line.text.contains("cotter-hook")) else {
+    let is_hook = |line: &Line| line.text.contains("cotter-hook");
+    let (Some(at), Some(last)) = (lines.iter().position(is_hook), lines.iter().rposition(is_hook)) else {
         return Order::NoHook;
     };
-    if lines[..at].iter().any(|line| reads_user_files(&line.text)) {
-        return Order::EnvironmentFirst;
-    }
-    if !lines[at].text.contains("type=open_session") {
+    // Every line that runs it does harm; that a login depends on it, the first one sees to.
+    if lines.iter().any(|line| is_hook(line) && !line.text.contains("type=open_session")) {
         return Order::AtClose;
+    }
+    if lines[..last].iter().any(|line| reads_user_files(&line.text)) {
+        return Order::EnvironmentFirst;
     }
     if let Some(line) = leaves_out(&lines, at, service) {
         return Order::LeftOut(line.text.clone());
@@ -44,9 +46,15 @@ pub(crate) fn of(service: &str, dir: &Path) -> Order {
     }
 }
 
-/// `user_readenv` is off unless set to 1 (pam_env(8), Linux-PAM 1.5).
+/// `user_readenv` is off unless set to a number other than 0 (pam_env(8), Linux-PAM 1.5), which may stand in brackets.
 fn reads_user_files(line: &str) -> bool {
-    line.contains("pam_env.so") && line.split(' ').any(|word| word == "user_readenv=1")
+    let is_on = |(_, rest): (usize, &str)| {
+        let number = rest.trim_start_matches([' ', '+', '-']);
+        let digits = number.split(|char: char| !char.is_ascii_digit()).next().unwrap_or_default();
+        digits.contains(|digit| digit != '0')
+    };
+    let set = line.match_indices("user_readenv=").map(|(at, name)| (at, &line[at + name.len()..]));
+    line.contains("pam_env.so") && set.into_iter().any(is_on)
 }
 
 #[cfg(test)]
@@ -63,6 +71,9 @@ mod tests {
         write("sshd", sshd);
         write("common-session", "session [default=1] pam_permit.so\nsession requisite pam_deny.so\n");
         write("cotter", &format!("session required {EXEC}\n"));
+        let resets = "session [success=reset default=ignore] pam_permit.so\n";
+        write("resets", resets);
+        write("around", &format!("session substack cotter\n{resets}"));
         write("ends", "auth sufficient pam_permit.so\nsession sufficient pam_permit.so\n");
         write("itself", "@include itself\nsession include itself\nsession substack itself\n");
         of("sshd", dir.path())
@@ -77,6 +88,34 @@ mod tests {
         assert_eq!(order(common), Order::NoHook);
         let at_close = "session required pam_exec.so /usr/lib/cotter/cotter-hook pam\n";
         assert_eq!(order(&format!("{common}{at_close}{ENVIRONMENT}")), Order::AtClose);
+    }
+
+    #[test]
+    fn no_second_line_may_run_the_hook_where_users_have_a_say() {
+        let at_close = "session required pam_exec.so /usr/lib/cotter/cotter-hook pam\n";
+        assert_eq!(order(&format!("{HOOK}{ENVIRONMENT}{at_close}")), Order::AtClose);
+        assert_eq!(order(&format!("{HOOK}{ENVIRONMENT}{HOOK}")), Order::EnvironmentFirst);
+        assert_eq!(order(&format!("{HOOK}{HOOK}{ENVIRONMENT}")), Order::Right);
+        for on in ["user_readenv=01", "[user_readenv=1]", "debug [user_readenv= 1]", "user_readenv=2"] {
+            let line = format!("session required pam_env.so {on}\n");
+            assert_eq!(order(&format!("{line}{HOOK}")), Order::EnvironmentFirst, "{on}");
+        }
+        assert_eq!(order(&format!("session required pam_env.so user_readenv=00\n{HOOK}")), Order::Right);
+    }
+
+    #[test]
+    fn a_comment_ends_its_line_whatever_it_ends_in() {
+        let ends = "session sufficient pam_permit.so";
+        assert_eq!(order(&format!("# old \\\n{ends}\n{HOOK}")), Order::LeftOut(ends.to_owned()));
+        assert_eq!(
+            order(&format!("session required # old \\\n{ends}\n{HOOK}")),
+            Order::LeftOut(ends.to_owned())
+        );
+        assert_eq!(order(&format!("# the hook \\\n{HOOK}")), Order::Right);
+        assert_eq!(
+            order(&format!("session \\ \t\n# of ours \\\n\n include cotter\n{ENVIRONMENT}")),
+            Order::Right
+        );
     }
 
     #[test]
@@ -100,6 +139,8 @@ mod tests {
             "session [success=1 default=ignore] pam_succeed_if.so quiet service in sshd",
             "session [success=1 default=ignore] pam_succeed_if.so quiet user = git",
             "session [success=ok default=1] pam_succeed_if.so quiet service notin sshd",
+            "session [success=ignore default=1] pam_succeed_if.so quiet service = sshd user != git",
+            "session [success=ignore default=1] pam_succeed_if.so quiet",
         ] {
             assert!(left_out(&format!("{before}\n")).is_some(), "{before}");
         }
@@ -108,6 +149,8 @@ mod tests {
             "session substack ends",
             "session [success=1 default=ignore] pam_succeed_if.so quiet service notin sshd",
             "session [default=1] pam_permit.so\nsession substack ends",
+            "session [success=ignore default=1] pam_succeed_if.so quiet service = sshd",
+            "session [success=1 perm_denied=1 default=ignore] pam_succeed_if.so service in login:su",
             // PAM fails where there is not enough left to jump over.
             "session [default=9] pam_permit.so",
         ] {
@@ -125,12 +168,19 @@ mod tests {
             assert_eq!(order, Order::Right, "{lines}");
             None
         };
-        for control in
-            ["required", "requisite", "[success=ok ignore=ignore default=bad]", "[success=ok]", "nonsense"]
-        {
+        for control in [
+            "required",
+            "requisite",
+            "[success=ok ignore=ignore default=bad]",
+            "[success=ok]",
+            "[success=ok default=ok]",
+            "[success=ok default=done]",
+            "nonsense",
+        ] {
             assert_eq!(goes_on(&format!("session {control} {EXEC}\n")), None, "{control}");
         }
-        for control in ["optional", "sufficient", "[default=ok]", "[success=ok system_err=1 default=die]"] {
+        for control in ["optional", "sufficient", "[default=ignore]", "[success=ok system_err=1 default=die]"]
+        {
             let line = format!("session {control} {EXEC}");
             assert_eq!(goes_on(&format!("{line}\n")), Some(line));
         }
@@ -138,6 +188,10 @@ mod tests {
         assert_eq!(goes_on(&format!("{HOOK}{forgets}\n")).as_deref(), Some(forgets));
         assert_eq!(goes_on(&format!("session requisite {EXEC}\n{forgets}\n")), None);
         assert_eq!(goes_on(&format!("session substack cotter\n{forgets}\n")).as_deref(), Some(forgets));
+        assert_eq!(goes_on(&format!("session [default=ok] {EXEC}\n{forgets}\n")).as_deref(), Some(forgets));
+        // What has failed before a substack began is not forgotten in it.
+        assert_eq!(goes_on("session substack cotter\nsession substack resets\n"), None);
+        assert_eq!(goes_on("session substack around\n").as_deref(), Some(forgets));
     }
 
     #[test]

@@ -68,26 +68,34 @@ impl Line {
         of(answer).or_else(|| of("default")).unwrap_or(Action::Bad)
     }
 
-    /// All that may follow in a service: a module that asks for other services does not succeed.
-    fn possible(&self, service: &str) -> impl Iterator<Item = Action> {
-        let fails = self.is_for_others(service);
-        self.actions
-            .iter()
-            .filter(move |(answer, _)| !(fails && answer == "success"))
-            .map(|(_, action)| *action)
+    /// All that may follow in a service. A `pam_succeed_if` that asks for the service alone has one answer.
+    fn possible(&self, service: &str) -> Vec<Action> {
+        let hold = self.conditions(service);
+        let (fails, is_told) = (hold.contains(&Some(false)), hold.iter().all(Option::is_some));
+        if is_told && !hold.is_empty() {
+            return vec![self.after(if fails { "auth_err" } else { "success" })];
+        }
+        let left = self.actions.iter().filter(|(answer, _)| !(fails && answer == "success"));
+        left.map(|(_, action)| *action).collect()
     }
 
-    /// Whether it is a `pam_succeed_if` of which a condition on the service does not hold.
-    fn is_for_others(&self, service: &str) -> bool {
-        let words: Vec<&str> = self.text.split(' ').collect();
-        let holds = |condition: &[&str]| match condition {
-            ["service", "=", one] => *one == service,
-            ["service", "!=", one] => *one != service,
-            ["service", "in", list] => list.split(':').any(|one| one == service),
-            ["service", "notin", list] => list.split(':').all(|one| one != service),
-            _other_words => true,
+    /// Whether each condition of a `pam_succeed_if` holds, where that can be told; none of other modules.
+    fn conditions(&self, service: &str) -> Vec<Option<bool>> {
+        let arguments = self.text.split(' ').skip_while(|word| !word.ends_with("pam_succeed_if.so")).skip(1);
+        let is_flag = |word: &&str| {
+            ["debug", "use_uid", "quiet", "quiet_fail", "quiet_success", "audit"].contains(word)
         };
-        self.text.contains("pam_succeed_if.so") && !words.windows(3).all(holds)
+        let words: Vec<&str> = arguments.filter(|word| !is_flag(word)).collect();
+        let holds = |condition: &[&str]| match condition {
+            // Brackets may make several words one.
+            _ if words.iter().any(|word| word.contains('[')) => None,
+            ["service", "=", one] => Some(*one == service),
+            ["service", "!=", one] => Some(*one != service),
+            ["service", "in", list] => Some(list.split(':').any(|one| one == service)),
+            ["service", "notin", list] => Some(list.split(':').all(|one| one != service)),
+            _others => None,
+        };
+        words.chunks(3).map(holds).collect()
     }
 }
 
@@ -136,9 +144,7 @@ impl Reader<'_> {
         }
         self.files += 1;
         let content = trusted_file::read_anyones(&self.dir.join(service), MAX_SIZE).unwrap_or_default();
-        // A `\` at its end joins a line with the next.
-        let text = String::from_utf8_lossy(&content).replace("\\\n", " ");
-        for line in text.lines().map(|line| line.split('#').next().unwrap_or_default()) {
+        for line in whole_lines(&String::from_utf8_lossy(&content)) {
             self.add_line(&line.split_whitespace().collect::<Vec<_>>(), level, depth);
         }
     }
@@ -159,10 +165,29 @@ impl Reader<'_> {
     }
 }
 
+/// The lines without comments. A `\` at its end joins a line with the next that says something; a comment ends it
+/// (Linux-PAM 1.5, `_pam_assemble_line`).
+fn whole_lines(text: &str) -> Vec<String> {
+    let (mut lines, mut begun) = (Vec::new(), String::new());
+    for line in text.split('\n').map(|line| line.trim_matches([' ', '\t'])) {
+        let (said, comment) =
+            line.split_once('#').map_or((line, None), |(said, comment)| (said, Some(comment)));
+        match said.strip_suffix('\\').filter(|_| comment.is_none()) {
+            _nothing if said.is_empty() => {}
+            Some(part) => begun = begun + part + " ",
+            None => lines.push(std::mem::take(&mut begun) + said),
+        }
+    }
+    lines.push(begun);
+    lines
+}
+
 /// The line by which the one at `at` may never be reached, though nothing has failed.
 pub(super) fn leaves_out<'a>(lines: &'a [Line], at: usize, service: &str) -> Option<&'a Line> {
     let skips = |(from, line): &(usize, &Line)| {
-        line.possible(service).any(|action| next(lines, *from, action).is_some_and(|next| next > at))
+        line.possible(service)
+            .into_iter()
+            .any(|action| next(lines, *from, action).is_some_and(|next| next > at))
     };
     lines.iter().enumerate().take(at).find(skips).map(|(_, line)| line)
 }
@@ -176,16 +201,18 @@ pub(super) fn goes_on_after<'a>(
 ) -> Option<&'a Line> {
     let line = &lines[at];
     let rest = match line.after(answer) {
-        Action::Bad => at + 1,
+        // A failure that counts as `ok` or `done` is the stack's answer, too. `done` ends it unless something has failed.
+        Action::Bad | Action::Ok | Action::Done => at + 1,
         // The stacks around it go on.
         Action::Die => end(lines, at),
-        Action::Ignore | Action::Ok | Action::Done | Action::Reset | Action::Jump(_) => return Some(line),
+        Action::Ignore | Action::Reset | Action::Jump(_) => return Some(line),
     };
-    // What a substack resets is what has failed in it.
-    let forgets = |later: &&Line| {
-        later.level <= line.level && later.possible(service).any(|action| action == Action::Reset)
+    // A reset restores what was when its substack began: it forgets what has failed in that, and nothing before.
+    let forgets = |later: &usize| {
+        let is_around = lines[at..=*later].iter().all(|line| line.level >= lines[*later].level);
+        is_around && lines[*later].possible(service).contains(&Action::Reset)
     };
-    lines[rest..].iter().find(forgets)
+    (rest..lines.len()).find(forgets).map(|later| &lines[later])
 }
 
 /// The place of the line that is run after the one at `at`; none if the stack fails instead.

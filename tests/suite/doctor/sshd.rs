@@ -161,8 +161,11 @@ fn authorities_that_only_one_side_trusts_or_that_come_in_another_way() -> Result
     node.write("/etc/ssh/keys/alice", &format!("cert-authority,principals=\"root\" {other}"))?;
     let found = with_line(&scene, "AuthorizedKeysFile /etc/ssh/keys/%u /etc/cotter/break-glass.keys")?;
     found.have("cert-authority", "warning", "/etc/ssh/keys/alice makes SHA256:");
-    let found = with_block(&scene, "Match User alice\nAuthorizedKeysFile /etc/ssh/keys/alice")?;
+    let of_alice = || with_block(&scene, "Match User alice\nAuthorizedKeysFile /etc/ssh/keys/alice");
+    let found = of_alice()?;
     found.have("cert-authority", "warning", "/etc/ssh/keys/alice makes SHA256:");
+    node.write("/etc/ssh/keys/alice", &format!("cert-authority {other}\ncert-authority {ours}"))?;
+    of_alice()?.have("cert-authority", "warning", "an authority (and 1 more)");
     Ok(())
 }
 
@@ -189,6 +192,17 @@ fn authorities_of_which_it_cannot_be_told() -> Result<()> {
     found.have(ID, "warning", "/etc/ssh/by/bob/keys: not a regular file");
     found.have("cert-authority", "warning", "/etc/ssh/by/alice/keys makes SHA256:");
     assert!(!format!("{:?}", found.troubles()).contains("/by/file"), "{:#?}", found.troubles());
+
+    // In a directory of hers a link may lead to what must not be opened.
+    shell(
+        &scene,
+        "ln -s /proc/kmsg /etc/ssh/by/alice/log; chown alice /etc/ssh/by/alice; mkdir -m 777 /etc/ssh/by/any",
+    )?;
+    keys("/etc/ssh/by/%u/log")?.have(
+        ID,
+        "warning",
+        "/etc/ssh/by/alice/log and 1 more: users may have put it there",
+    );
     Ok(())
 }
 

@@ -81,7 +81,13 @@ fn rules_that_send_packets_to_a_login_port() -> Result<()> {
     rule("tcp dport 2222 redirect to :numgen inc mod 4 offset 20")?;
     findings(&scene)?.have("firewall", "warning", "where a rule of nft sends others' packets cannot be told");
     shell(&scene, "nft delete table ip to")?;
-    for (program, to) in [("iptables", "198.51.100.10:22"), ("ip6tables", "[2001:db8:100::10]:22")] {
+    let (node_v4, node_v6) = ("198.51.100.10:22", "[2001:db8:100::10]:22");
+    for (program, to) in [
+        ("iptables", node_v4),
+        ("ip6tables", node_v6),
+        ("iptables-legacy", node_v4),
+        ("ip6tables-legacy", node_v6),
+    ] {
         let rule =
             format!("{program} -t nat -A PREROUTING -p tcp --dport 2222 -j DNAT --to-destination {to}");
         shell(&scene, &rule)?;
