@@ -1,5 +1,6 @@
 //! `allow.logins` and `deny.logins`: which logins the roles speak of.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use crate::principal::Admitted;
@@ -75,19 +76,36 @@ pub(crate) fn require_allowed(roles: &[&Role], login: &str, admitted: &Admitted)
     Ok(())
 }
 
+/// The logins that roles give somebody whose own are `own`: those, and the ones that roles name, as far as the roles
+/// allow them; each once, in order.
+pub fn logins_of(roles: &[&Role], own: &[String]) -> Vec<String> {
+    let named = roles.iter().filter_map(|role| role.allow_logins.as_ref()).flatten();
+    let named = named.filter_map(|pattern| match pattern {
+        LoginPattern::Literal(name) => Some(name),
+        LoginPattern::Any | LoginPattern::Principal { .. } => None,
+    });
+    let logins: BTreeSet<&String> = own.iter().chain(named).collect();
+    let allowed = |login: &&String| {
+        let admitted = Admitted { principal: (*login).clone(), line: (*login).clone() };
+        require_allowed(roles, login, &admitted).is_ok()
+    };
+    logins.into_iter().filter(allowed).cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn allows(roles: &[&str], login: &str) -> bool {
-        let roles: Vec<Role> = roles
-            .iter()
-            .enumerate()
-            .map(|(index, spec)| {
-                let text = format!("kind: role\nversion: v7\nmetadata: {{name: r{index}}}\nspec: {spec}\n");
-                Role::parse_all(&text).unwrap().remove(0)
-            })
-            .collect();
+    fn roles(specs: &[&str]) -> Vec<Role> {
+        let role = |(index, spec): (usize, &&str)| {
+            let text = format!("kind: role\nversion: v7\nmetadata: {{name: r{index}}}\nspec: {spec}\n");
+            Role::parse_all(&text).unwrap().remove(0)
+        };
+        specs.iter().enumerate().map(role).collect()
+    }
+
+    fn allows(specs: &[&str], login: &str) -> bool {
+        let roles = roles(specs);
         let admitted = Admitted { principal: login.to_owned(), line: login.to_owned() };
         require_allowed(&roles.iter().collect::<Vec<_>>(), login, &admitted).is_ok()
     }
@@ -133,5 +151,27 @@ mod tests {
         for text in ["", "{{internal.logins", "internal.logins}}", "}}x{{"] {
             assert!(text.parse::<LoginPattern>().is_err(), "{text:?}");
         }
+    }
+
+    fn given(specs: &[&str], own: &[&str]) -> Vec<String> {
+        let own: Vec<String> = own.iter().map(|login| (*login).to_owned()).collect();
+        logins_of(&roles(specs).iter().collect::<Vec<_>>(), &own)
+    }
+
+    #[test]
+    fn somebodys_logins_are_their_own_and_those_that_roles_name_if_the_roles_allow_them() {
+        assert_eq!(given(&["{}"], &["alice"]), ["alice"]);
+        assert_eq!(given(&["{allow: {logins: [deploy]}}"], &["alice"]), ["deploy"]);
+        assert_eq!(
+            given(&["{allow: {logins: [deploy, '{{internal.logins}}']}}"], &["alice"]),
+            ["alice", "deploy"]
+        );
+        assert_eq!(given(&["{allow: {logins: ['*']}}"], &["bob", "alice", "bob"]), ["alice", "bob"]);
+        assert_eq!(
+            given(&["{allow: {logins: [root, deploy]}}", "{deny: {logins: [root]}}"], &["alice"]),
+            ["deploy"]
+        );
+        assert!(given(&["{allow: {logins: []}}"], &["alice"]).is_empty());
+        assert!(given(&[], &[]).is_empty());
     }
 }

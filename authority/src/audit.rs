@@ -1,0 +1,41 @@
+//! What was decided, one JSON object a line on standard output, for the journal.
+
+use pinning::Observed;
+use serde_json::{Value, json};
+
+use crate::clock;
+use crate::login::{Issued, Refusal};
+
+/// Longest name that is written; a stranger's may be anything.
+const LONGEST: usize = 64;
+
+/// A certificate was issued.
+pub(crate) fn issued(user: &str, issued: &Issued) {
+    say(json!({
+        "event": "certificate_issued", "user": user, "serial": issued.serial, "logins": issued.logins,
+        "roles": issued.roles, "pinned": issued.pinned, "ends_at": issued.ends_at,
+        "observed": place(issued.observed.as_ref()),
+    }));
+}
+
+/// A login came to nothing.
+pub(crate) fn refused(user: &str, observed: Option<&Observed>, refusal: &Refusal) {
+    let user: String = user.chars().take(LONGEST).collect();
+    say(json!({
+        "event": "login_denied", "user": user, "why": refusal.to_string(), "observed": place(observed),
+    }));
+}
+
+/// Something was done on the command line.
+pub(crate) fn changed(event: &'static str, user: &str) {
+    say(json!({ "event": event, "user": user }));
+}
+
+fn place(observed: Option<&Observed>) -> Value {
+    observed.map_or(Value::Null, |observed| json!({ "address": observed.address, "how": observed.how }))
+}
+
+fn say(mut event: Value) {
+    event["time"] = clock::unix().into();
+    println!("{event}");
+}

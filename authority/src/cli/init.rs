@@ -1,0 +1,30 @@
+//! `init`: what an authority needs to begin, and what others need to know of it.
+
+use serde_json::json;
+
+use super::{Common, Failure};
+use crate::ca::{self, CaKeys};
+use crate::tls::Tls;
+
+pub(super) async fn init(common: &Common) -> Result<(), Failure> {
+    let (config, _store) = common.open().await?;
+    // Others are brought by whoever named them.
+    if let [only] = &config.ca_keys[..]
+        && !only.exists()
+    {
+        ca::make(only, &format!("{} user CA", config.name)).map_err(Failure::refused)?;
+    }
+    let keys = CaKeys::load(&config.ca_keys).map_err(Failure::usage)?;
+    let tls = Tls::load(&config).map_err(Failure::usage)?;
+    let lines = keys.public_lines().map_err(Failure::refused)?;
+    if common.json {
+        let lines: Vec<&str> = lines.lines().collect();
+        println!("{}", json!({ "cluster": config.name, "fingerprint": tls.fingerprint, "user_ca": lines }));
+        return Ok(());
+    }
+    println!("Clients log in with this fingerprint:\n  {}", tls.fingerprint);
+    println!("Nodes trust these keys (user_ca in agent.toml, TrustedUserCAKeys of sshd):");
+    lines.lines().for_each(|line| println!("  {line}"));
+    println!("Then: cotter-authority user add NAME --role ROLE; cotter-authority run");
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! The authority's configuration file.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use pinning::Role;
+use serde::Deserialize;
+
+use crate::observe::Hops;
+use crate::store::Location;
+
+/// Largest file that is read, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// Whether connections begin with a header of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocol {
+    /// All of them, else they are closed; and only trusted hops may send one.
+    On,
+    /// None of them.
+    #[default]
+    Off,
+}
+
+/// What is in the file; keys as in the manual.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    #[serde(default = "everywhere")]
+    listen: Vec<SocketAddr>,
+    #[serde(default = "state_dir")]
+    state_dir: PathBuf,
+    #[serde(default = "roles_dir")]
+    roles_dir: PathBuf,
+    storage: Option<String>,
+    ca_keys: Option<Vec<PathBuf>>,
+    tls: Option<TlsFiles>,
+    #[serde(default)]
+    trusted_proxies: Vec<String>,
+    #[serde(default)]
+    proxy_protocol: ProxyProtocol,
+    #[serde(default)]
+    trust_x_forwarded_for: bool,
+    event_log: Option<PathBuf>,
+}
+
+/// `[tls]`: a certificate of somebody else's making.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    /// The chain, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+}
+
+/// The configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The cluster's name.
+    pub name: String,
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
+    /// Where keys and, by default, everything else lie.
+    pub state_dir: PathBuf,
+    /// Where roles lie.
+    pub roles_dir: PathBuf,
+    /// Where people are kept.
+    pub storage: Location,
+    /// The keys that sign; the first one does.
+    pub ca_keys: Vec<PathBuf>,
+    /// The HTTPS certificate, if it is not of our own making.
+    pub tls: Option<TlsFiles>,
+    /// Which hops are believed.
+    pub hops: Hops,
+    /// Whether they send headers before all else.
+    pub proxy_protocol: ProxyProtocol,
+    /// Where decisions are written, beside the journal.
+    pub event_log: Option<PathBuf>,
+}
+
+/// What is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}{place}: {what}", path = path.display())]
+pub struct ConfigError {
+    path: PathBuf,
+    /// `:line:column`, or nothing.
+    place: String,
+    what: String,
+}
+
+impl ConfigError {
+    fn of(path: &Path, what: impl std::fmt::Display) -> Self {
+        Self { path: path.into(), place: String::new(), what: what.to_string() }
+    }
+}
+
+impl Config {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = read(path)?;
+        let file: File = toml::from_str(&text).map_err(|error| {
+            let place = error.span().map(|span| place(&text, span.start)).unwrap_or_default();
+            ConfigError { path: path.into(), place, what: error.message().to_owned() }
+        })?;
+        let wrong = |what: String| ConfigError::of(path, what);
+        if file.name.is_empty() || file.name.contains('/') {
+            return Err(wrong("name is empty or holds a slash".into()));
+        }
+        let hops = Hops {
+            trusted: networks(&file.trusted_proxies).map_err(wrong)?,
+            forwarded_for: file.trust_x_forwarded_for,
+        };
+        let told = hops.forwarded_for || file.proxy_protocol == ProxyProtocol::On;
+        if told == hops.trusted.is_empty() {
+            let what =
+                "trusted_proxies goes with proxy_protocol = \"on\", trust_x_forwarded_for = true, or both";
+            return Err(wrong(what.into()));
+        }
+        Ok(Self {
+            storage: location(file.storage.as_deref(), &file.state_dir).map_err(wrong)?,
+            ca_keys: file.ca_keys.unwrap_or_else(|| vec![file.state_dir.join("ca")]),
+            name: file.name,
+            listen: file.listen,
+            state_dir: file.state_dir,
+            roles_dir: file.roles_dir,
+            tls: file.tls,
+            hops,
+            proxy_protocol: file.proxy_protocol,
+            event_log: file.event_log,
+        })
+    }
+
+    /// Reads the roles: the `*.yaml` files of the directory, in name order.
+    ///
+    /// # Errors
+    /// The first file that is wrong, with line and column; that two roles have one name.
+    pub fn roles(&self) -> Result<Vec<Role>, ConfigError> {
+        let mut roles: Vec<Role> = Vec::new();
+        for path in role_files(&self.roles_dir)? {
+            let found = Role::parse_all(&read(&path)?).map_err(|error| ConfigError {
+                path: path.clone(),
+                place: format!(":{}:{}", error.line, error.column),
+                what: error.what,
+            })?;
+            for role in found {
+                if roles.iter().any(|known| known.name == role.name) {
+                    return Err(ConfigError::of(&path, format!("role {:?} is there twice", role.name)));
+                }
+                roles.push(role);
+            }
+        }
+        Ok(roles)
+    }
+}
+
+fn role_files(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let error = |error: std::io::Error| ConfigError::of(directory, format!("cannot be listed: {error}"));
+    let entries: Result<Vec<_>, _> = fs::read_dir(directory).map_err(error)?.collect();
+    let paths = entries.map_err(error)?.into_iter().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|it| it == "yaml")).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    use std::io::Read;
+    let error = |error: std::io::Error| ConfigError::of(path, format!("cannot be read: {error}"));
+    let mut text = String::new();
+    fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)).map_err(error)?;
+    if text.len() as u64 > LARGEST {
+        return Err(ConfigError::of(path, format!("longer than {LARGEST} bytes")));
+    }
+    Ok(text)
+}
+
+fn networks(texts: &[String]) -> Result<Vec<IpNet>, String> {
+    let network = |text: &String| {
+        let alone = || text.parse::<std::net::IpAddr>().map(IpNet::from).ok();
+        text.parse().ok().or_else(alone).ok_or_else(|| format!("trusted_proxies: {text:?} is no network"))
+    };
+    texts.iter().map(network).collect()
+}
+
+fn location(text: Option<&str>, state_dir: &Path) -> Result<Location, String> {
+    match text {
+        None => Ok(Location::Sqlite(state_dir.join("authority.db"))),
+        Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+            Ok(Location::Postgres(url.to_owned()))
+        }
+        Some(other) => match other.strip_prefix("sqlite://") {
+            Some(path) if path.starts_with('/') => Ok(Location::Sqlite(path.into())),
+            _ => Err("storage is neither sqlite:///PATH nor postgres://…".into()),
+        },
+    }
+}
+
+/// Line and column of a byte, from 1.
+fn place(text: &str, byte: usize) -> String {
+    let before = &text[..byte.min(text.len())];
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!(":{line}:{column}")
+}
+
+fn everywhere() -> Vec<SocketAddr> {
+    vec![SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 8443))]
+}
+
+fn state_dir() -> PathBuf {
+    "/var/lib/cotter-authority".into()
+}
+
+fn roles_dir() -> PathBuf {
+    "/etc/cotter/roles.d".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("authority.toml");
+        fs::write(&path, text).unwrap();
+        let name = directory.path().display().to_string();
+        Config::load(&path).map_err(|error| error.to_string().replace(&name, ""))
+    }
+
+    #[test]
+    fn a_name_is_enough() {
+        let config = load("name = \"example.com\"").unwrap();
+        assert_eq!(config.storage, Location::Sqlite("/var/lib/cotter-authority/authority.db".into()));
+        assert_eq!(config.ca_keys, [PathBuf::from("/var/lib/cotter-authority/ca")]);
+        assert_eq!(config.hops, Hops::default());
+    }
+
+    #[test]
+    fn errors_say_where_and_what() {
+        for (text, error) in [
+            ("name = \"\"", "/authority.toml: name is empty or holds a slash"),
+            ("name = \"a\"\nnmae = 1", "/authority.toml:2:1: unknown field `nmae`"),
+            ("name = \"a\"\nproxy_protocol = \"auto\"", "/authority.toml:2:18: unknown variant `auto`"),
+            ("name = \"a\"\nproxy_protocol = \"on\"", "/authority.toml: trusted_proxies goes with"),
+            ("name = \"a\"\ntrusted_proxies = [\"10.0.0.1\"]", "/authority.toml: trusted_proxies goes with"),
+            ("name = \"a\"\nstorage = \"mysql://\"", "/authority.toml: storage is neither"),
+        ] {
+            let found = load(text).unwrap_err();
+            assert!(found.starts_with(error), "{text:?}: {found}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Files with secrets: made whole or not at all, for their owner alone.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Writes a file that is not there yet, with this mode, through to the disk; what is there stays (`AlreadyExists`).
+pub(crate) fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let mut staged = path.as_os_str().to_owned();
+    staged.push(".new");
+    match fs::remove_file(&staged) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&staged)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    // A link, unlike a rename, replaces nothing.
+    let linked = fs::hard_link(&staged, path);
+    fs::remove_file(&staged)?;
+    linked?;
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn what_is_there_stays_and_what_is_new_is_its_owners() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep/secret");
+        write_new(&path, b"one", 0o600).unwrap();
+        assert_eq!(write_new(&path, b"two", 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(directory.path().join("deep")).unwrap().count(), 1);
+    }
+}

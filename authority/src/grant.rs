@@ -1,0 +1,139 @@
+//! What somebody's roles give them: logins, for how long, and on what conditions.
+
+use std::time::Duration;
+
+use pinning::{Cidr, Observed, Role, logins_of};
+
+use crate::store::Person;
+
+/// How long a certificate lives if no role says.
+const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// What somebody gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Role names.
+    pub roles: Vec<String>,
+    /// The certificate's principals; never empty.
+    pub logins: Vec<String>,
+    /// How long the certificate lives.
+    pub lifetime: Duration,
+    /// A pin to the observed address is mandatory.
+    pub pinned: bool,
+    /// A second factor is asked for.
+    pub second_factor: bool,
+}
+
+/// Why somebody gets nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoGrant {
+    /// They have no roles.
+    #[error("has no role")]
+    NoRoles,
+    /// One of their roles does not exist.
+    #[error("has role {0:?}, which no role file defines")]
+    RoleUnknown(String),
+    /// Their roles allow no login.
+    #[error("has roles that allow no login")]
+    NoLogins,
+    /// A role demands a pin, and nobody vouches for the address.
+    #[error("is to be pinned, and nobody vouches for the client's address")]
+    AddressUnknown,
+}
+
+impl Grant {
+    /// What a person's roles give, among the roles that there are.
+    ///
+    /// # Errors
+    /// See [`NoGrant`].
+    pub fn of<'r>(person: &Person, role: impl Fn(&str) -> Option<&'r Role>) -> Result<Self, NoGrant> {
+        if person.roles.is_empty() {
+            return Err(NoGrant::NoRoles);
+        }
+        let known = |name: &String| role(name).ok_or_else(|| NoGrant::RoleUnknown(name.clone()));
+        let roles: Vec<&Role> = person.roles.iter().map(known).collect::<Result<_, _>>()?;
+        let logins = logins_of(&roles, &person.logins);
+        if logins.is_empty() {
+            return Err(NoGrant::NoLogins);
+        }
+        let options = || roles.iter().map(|role| &role.options);
+        Ok(Self {
+            roles: person.roles.clone(),
+            logins,
+            lifetime: options().filter_map(|options| options.max_session_ttl).min().unwrap_or(LIFETIME),
+            pinned: options().any(|options| options.pin_source_ip),
+            second_factor: options().any(|options| options.require_second_factor),
+        })
+    }
+
+    /// The networks that the certificate is to be bound to: the observed address alone if a role pins, else none.
+    ///
+    /// # Errors
+    /// [`NoGrant::AddressUnknown`].
+    pub fn pins(&self, observed: Option<&Observed>) -> Result<Vec<Cidr>, NoGrant> {
+        match (self.pinned, observed) {
+            (false, _) => Ok(Vec::new()),
+            (true, Some(observed)) => Ok(vec![Cidr::single(observed.address)]),
+            (true, None) => Err(NoGrant::AddressUnknown),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roles() -> Vec<Role> {
+        let role = |name: &str, options: &str| {
+            format!(
+                "---\nkind: role\nversion: v7\nmetadata: {{name: {name}}}\nspec: {{options: {{{options}}}}}\n"
+            )
+        };
+        let text = role("plain", "")
+            + &role("pinned", "pin_source_ip: true, max_session_ttl: 1h")
+            + &role("short", "max_session_ttl: 5m, require_second_factor: true");
+        Role::parse_all(&text).unwrap()
+    }
+
+    fn person(roles: &[&str]) -> Person {
+        Person {
+            name: "alice".into(),
+            password: None,
+            totp: None,
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            logins: vec!["alice".into()],
+            locked: false,
+        }
+    }
+
+    fn grant(names: &[&str]) -> Result<Grant, NoGrant> {
+        let roles = roles();
+        Grant::of(&person(names), |name| roles.iter().find(|role| role.name == name))
+    }
+
+    #[test]
+    fn of_several_roles_the_strictest_counts() {
+        let plain = grant(&["plain"]).unwrap();
+        assert_eq!((plain.lifetime, plain.pinned, plain.second_factor), (LIFETIME, false, false));
+        let all = grant(&["plain", "pinned", "short"]).unwrap();
+        assert_eq!((all.lifetime, all.pinned, all.second_factor), (Duration::from_secs(300), true, true));
+    }
+
+    #[test]
+    fn who_has_no_role_or_one_that_is_not_there_gets_nothing() {
+        assert_eq!(grant(&[]), Err(NoGrant::NoRoles));
+        assert_eq!(grant(&["plain", "gone"]), Err(NoGrant::RoleUnknown("gone".into())));
+        let nobody = Person { logins: Vec::new(), ..person(&["plain"]) };
+        let roles = roles();
+        assert_eq!(Grant::of(&nobody, |_| roles.first()), Err(NoGrant::NoLogins));
+    }
+
+    #[test]
+    fn a_pin_is_the_observed_address_alone_and_never_a_guess() {
+        let observed = Observed::direct("198.51.111.1".parse::<std::net::IpAddr>().unwrap());
+        let pins = grant(&["pinned"]).unwrap().pins(Some(&observed)).unwrap();
+        assert_eq!(pins.iter().map(ToString::to_string).collect::<Vec<_>>(), ["198.51.111.1/32"]);
+        assert_eq!(grant(&["pinned"]).unwrap().pins(None), Err(NoGrant::AddressUnknown));
+        assert_eq!(grant(&["plain"]).unwrap().pins(None), Ok(Vec::new()));
+    }
+}

@@ -1,0 +1,96 @@
+//! What the authority answers over HTTPS.
+
+mod login;
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use pinning::{ForwardedForError, Observed};
+use serde_json::json;
+
+use crate::login::Logins;
+use crate::observe::{Hops, Sender};
+
+/// Longest body of a request, in bytes.
+const LONGEST_BODY: usize = 16 * 1024;
+
+/// All that answers go by.
+#[derive(Debug)]
+pub struct Authority {
+    /// The cluster's name.
+    pub name: String,
+    /// Which hops are believed.
+    pub hops: Hops,
+    /// Logs people in.
+    pub logins: Logins,
+}
+
+/// An error, in words for people and one for programs.
+#[derive(Debug)]
+struct Failure {
+    status: StatusCode,
+    error: &'static str,
+    message: String,
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({ "error": self.error, "message": self.message }))).into_response()
+    }
+}
+
+impl From<ForwardedForError> for Failure {
+    fn from(error: ForwardedForError) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, error: "malformed", message: error.to_string() }
+    }
+}
+
+/// What can be asked on a connection of this sender's.
+pub(crate) fn routes(authority: Arc<Authority>, sender: Sender) -> Router {
+    Router::new()
+        .route("/v1/login", post(login::login))
+        .route("/v1/observed", get(observed))
+        .route("/v1/ca", get(ca))
+        .route("/healthz", get(healthz))
+        .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .layer(Extension(sender))
+        .with_state(authority)
+}
+
+/// Whom a request is from.
+fn observe(authority: &Authority, sender: &Sender, headers: &HeaderMap) -> Result<Option<Observed>, Failure> {
+    let lines = headers.get_all("x-forwarded-for").iter().map(|value| value.as_bytes());
+    Ok(authority.hops.observe(sender, lines)?)
+}
+
+async fn observed(
+    State(authority): State<Arc<Authority>>,
+    Extension(sender): Extension<Sender>,
+    headers: HeaderMap,
+) -> Result<Json<serde_json::Value>, Failure> {
+    let observed = observe(&authority, &sender, &headers)?;
+    Ok(Json(
+        json!({ "address": observed.as_ref().map(|it| it.address), "how": observed.as_ref().map(|it| &it.how) }),
+    ))
+}
+
+async fn ca(State(authority): State<Arc<Authority>>) -> Result<Json<serde_json::Value>, Failure> {
+    let keys = authority.logins.ca.public_lines().map_err(|error| Failure {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        error: "fault",
+        message: error.to_string(),
+    })?;
+    Ok(Json(json!({ "cluster": authority.name, "user_ca": keys.lines().collect::<Vec<_>>() })))
+}
+
+/// Whether logins can be served: the storage answers.
+async fn healthz(State(authority): State<Arc<Authority>>) -> Response {
+    match authority.logins.store.answers().await {
+        Ok(()) => (StatusCode::OK, "ok\n").into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}

@@ -1,0 +1,37 @@
+//! `cotter-authority`: the login service. It sees where people log in from, and issues certificates that are pinned there.
+
+#![forbid(unsafe_code)]
+
+/// What was decided, for the journal.
+mod audit;
+/// The keys that certificates are signed with.
+pub mod ca;
+/// The certificate that a login ends with.
+pub mod certificate;
+/// The command line.
+pub mod cli;
+mod clock;
+/// The configuration file.
+pub mod config;
+/// A connection before its first request.
+pub mod connection;
+mod files;
+/// What somebody's roles give them.
+pub mod grant;
+/// What is answered over HTTPS.
+pub mod http;
+/// A login.
+pub mod login;
+/// Where a request comes from.
+pub mod observe;
+/// Passwords.
+pub mod password;
+/// Codes that change every half minute.
+pub mod second_factor;
+mod serve;
+/// What outlives the authority.
+pub mod store;
+/// Who guesses is kept waiting.
+pub mod throttle;
+/// The certificate that the authority shows.
+pub mod tls;

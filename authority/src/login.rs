@@ -1,0 +1,209 @@
+//! A login: who somebody is, what their roles give them, and the certificate that says so.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use pinning::{Observed, Role};
+use serde::{Deserialize, Serialize};
+use ssh_key::PublicKey;
+
+use crate::ca::CaKeys;
+use crate::certificate::Draft;
+use crate::clock;
+use crate::grant::{Grant, NoGrant};
+use crate::password::{PasswordError, Passwords};
+use crate::second_factor;
+use crate::store::{Person, Store, StoreError};
+use crate::throttle::Throttle;
+
+/// Longest name of a person, in bytes.
+const LONGEST_NAME: usize = 256;
+/// Longest public key, in bytes: RSA of 16384 bits fits.
+const LONGEST_KEY: usize = 4096;
+/// Fewest bits of an RSA key.
+const FEWEST_BITS: usize = 2048;
+
+/// What somebody who logs in says.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Who they say they are.
+    pub user: String,
+    /// And what shall prove it.
+    pub password: String,
+    /// The second factor's code.
+    pub code: Option<String>,
+    /// The key to be certified, as OpenSSH has it.
+    pub public_key: String,
+}
+
+/// What comes of a login.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Issued {
+    /// The certificate, as OpenSSH has it.
+    pub certificate: String,
+    /// Its serial number.
+    pub serial: u64,
+    /// The end of its validity, Unix seconds.
+    pub ends_at: u64,
+    /// Logins that it is good for.
+    pub logins: Vec<String>,
+    /// Roles.
+    pub roles: Vec<String>,
+    /// The networks it is pinned to; empty: it is not.
+    pub pinned: Vec<String>,
+    /// Where the login came from, as far as somebody vouches for it.
+    pub observed: Option<Observed>,
+}
+
+/// Why a login comes to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// No such person, not this password, or not this code.
+    #[error("wrong user, password or code")]
+    Wrong,
+    /// The password is right, and a role asks for a code.
+    #[error("a code of your second factor is needed too")]
+    CodeNeeded,
+    /// A role asks for a code, and the person has nothing that shows codes.
+    #[error("your role asks for a second factor, and you have none; ask your administrator")]
+    NoSecondFactor,
+    /// The person is kept out.
+    #[error("you are locked out; ask your administrator")]
+    Locked,
+    /// Too many wrong tries.
+    #[error("too many wrong tries from your address; try again in {} s", .0.as_secs() + 1)]
+    TooMany(Duration),
+    /// The request is none.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// The roles give nothing.
+    #[error("{user:?} {why}")]
+    NoGrant {
+        /// Who.
+        user: String,
+        /// What is wrong with their roles.
+        why: NoGrant,
+    },
+    /// Not now.
+    #[error("too many logins at once; try again in a moment")]
+    Busy,
+    /// The authority itself fails.
+    #[error("the authority cannot do this now: {0}")]
+    Fault(String),
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
+impl From<PasswordError> for Refusal {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::BadLength => Self::Wrong,
+            PasswordError::Busy => Self::Busy,
+            PasswordError::Failed => Self::Fault(error.to_string()),
+        }
+    }
+}
+
+/// All that a login goes by.
+#[derive(Debug)]
+pub struct Logins {
+    /// People.
+    pub store: Store,
+    /// The keys that sign.
+    pub ca: CaKeys,
+    /// Roles by name.
+    pub roles: BTreeMap<String, Role>,
+    /// Compares passwords.
+    pub passwords: Passwords,
+    /// Slows down who guesses.
+    pub throttle: Throttle,
+}
+
+impl Logins {
+    /// Logs somebody in.
+    ///
+    /// # Errors
+    /// See [`Refusal`]; of one who has not proven who they are it says nothing that is not true of anybody.
+    pub async fn login(&self, request: &Request, observed: Option<&Observed>) -> Result<Issued, Refusal> {
+        let key = read_key(&request.public_key)?;
+        let person = self.authenticate(request, observed).await?;
+        let refuse = |why| Refusal::NoGrant { user: person.name.clone(), why };
+        let grant = Grant::of(&person, |name| self.roles.get(name)).map_err(refuse)?;
+        if grant.second_factor {
+            self.require_code(&person, request.code.as_deref()).await?;
+        }
+        self.throttle.forgive(&request.user, observed.map(|observed| observed.address));
+        let pins = grant.pins(observed).map_err(refuse)?;
+        let serial = self.store.next_serial().await?;
+        let (user, now) = (person.name.as_str(), clock::unix());
+        let draft = Draft { key: &key, user, grant: &grant, pins: &pins, observed, serial, now };
+        let sign = || draft.sign(self.ca.signer())?.to_openssh();
+        let certificate =
+            sign().map_err(|error| Refusal::Fault(format!("the certificate cannot be made: {error}")))?;
+        Ok(Issued {
+            certificate,
+            serial,
+            ends_at: draft.ends_at(),
+            pinned: pins.iter().map(ToString::to_string).collect(),
+            logins: grant.logins,
+            roles: grant.roles,
+            observed: observed.cloned(),
+        })
+    }
+
+    /// Takes as long for a person whom nobody knows as for one with a wrong password.
+    async fn authenticate(&self, request: &Request, observed: Option<&Observed>) -> Result<Person, Refusal> {
+        if request.user.is_empty() || request.user.len() > LONGEST_NAME {
+            return Err(Refusal::Malformed("a user name has 1 to 256 bytes"));
+        }
+        let address = observed.map(|observed| observed.address);
+        let wait = self.throttle.try_now(&request.user, address, Instant::now());
+        if !wait.is_zero() {
+            return Err(Refusal::TooMany(wait));
+        }
+        let person = self.store.person(&request.user).await?;
+        let hash = person.as_ref().and_then(|person| person.password.clone());
+        let is_right = self.passwords.is_right(request.password.clone(), hash).await?;
+        match person {
+            Some(person) if is_right && person.locked => Err(Refusal::Locked),
+            Some(person) if is_right => Ok(person),
+            _ => Err(Refusal::Wrong),
+        }
+    }
+
+    async fn require_code(&self, person: &Person, code: Option<&str>) -> Result<(), Refusal> {
+        let Some(secret) = &person.totp else { return Err(Refusal::NoSecondFactor) };
+        let Some(code) = code else { return Err(Refusal::CodeNeeded) };
+        let step = second_factor::step_of(code, secret, clock::unix());
+        match step.map_err(|error| Refusal::Fault(format!("{:?}: {error}", person.name)))? {
+            Some(step) if self.store.use_step(&person.name, step).await? => Ok(()),
+            Some(_) | None => Err(Refusal::Wrong),
+        }
+    }
+}
+
+/// A key that a certificate may be made for.
+fn read_key(text: &str) -> Result<PublicKey, Refusal> {
+    if text.len() > LONGEST_KEY {
+        return Err(Refusal::Malformed("the public key is longer than 4096 bytes"));
+    }
+    let key = PublicKey::from_openssh(text)
+        .map_err(|_no_key| Refusal::Malformed("public_key is no public key in OpenSSH's form"))?;
+    match key.key_data() {
+        ssh_key::public::KeyData::Ed25519(_)
+        | ssh_key::public::KeyData::Ecdsa(_)
+        | ssh_key::public::KeyData::SkEd25519(_)
+        | ssh_key::public::KeyData::SkEcdsaSha2NistP256(_) => Ok(key),
+        ssh_key::public::KeyData::Rsa(rsa) if bits(&rsa.n) >= FEWEST_BITS => Ok(key),
+        _ => Err(Refusal::Malformed("no certificates are made for keys of this kind: use Ed25519")),
+    }
+}
+
+fn bits(number: &ssh_key::Mpint) -> usize {
+    number.as_positive_bytes().map_or(0, |bytes| bytes.len() * 8)
+}

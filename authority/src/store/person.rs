@@ -1,0 +1,127 @@
+//! People who may log in.
+
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use super::{Store, StoreError};
+
+/// Somebody who may log in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The key id of their certificates.
+    pub name: String,
+    /// argon2id in PHC form; `None`: no password lets them in.
+    pub password: Option<String>,
+    /// The second factor's shared secret, base32.
+    pub totp: Option<String>,
+    /// Role names.
+    pub roles: Vec<String>,
+    /// Their own logins, for roles that speak of them by a template.
+    pub logins: Vec<String>,
+    /// Kept out.
+    pub locked: bool,
+}
+
+const COLUMNS: &str = "name, password, totp, roles, logins, locked";
+
+impl Store {
+    /// Adds somebody.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`].
+    pub async fn add_person(&self, person: &Person, now: u64) -> Result<(), StoreError> {
+        let insert = "INSERT INTO person (name, password, totp, roles, logins, locked, created_at) \
+                      VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO NOTHING";
+        let inserted = sqlx::query(insert)
+            .bind(&person.name)
+            .bind(&person.password)
+            .bind(&person.totp)
+            .bind(json(&person.roles))
+            .bind(json(&person.logins))
+            .bind(i64::from(person.locked))
+            .bind(now.cast_signed())
+            .execute(&self.pool)
+            .await?;
+        if inserted.rows_affected() == 0 { Err(StoreError::Exists(person.name.clone())) } else { Ok(()) }
+    }
+
+    /// Somebody by name.
+    ///
+    /// # Errors
+    /// That the store does not answer, or the record cannot be read.
+    pub async fn person(&self, name: &str) -> Result<Option<Person>, StoreError> {
+        let select = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM person WHERE name = $1"));
+        let row = sqlx::query(select).bind(name).fetch_optional(&self.pool).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Everybody, by name.
+    ///
+    /// # Errors
+    /// As [`Store::person`].
+    pub async fn people(&self) -> Result<Vec<Person>, StoreError> {
+        let select = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM person ORDER BY name"));
+        let rows = sqlx::query(select).fetch_all(&self.pool).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Removes somebody; false if there is nobody of that name.
+    ///
+    /// # Errors
+    /// That the store does not answer.
+    pub async fn remove_person(&self, name: &str) -> Result<bool, StoreError> {
+        let removed =
+            sqlx::query("DELETE FROM person WHERE name = $1").bind(name).execute(&self.pool).await?;
+        Ok(removed.rows_affected() > 0)
+    }
+
+    /// Gives somebody another password; false if there is nobody of that name.
+    ///
+    /// # Errors
+    /// That the store does not answer.
+    pub async fn set_password(&self, name: &str, hash: &str) -> Result<bool, StoreError> {
+        let update = sqlx::query("UPDATE person SET password = $1 WHERE name = $2").bind(hash).bind(name);
+        Ok(update.execute(&self.pool).await?.rows_affected() > 0)
+    }
+
+    /// Keeps somebody out, or lets them in again; false if there is nobody of that name.
+    ///
+    /// # Errors
+    /// That the store does not answer.
+    pub async fn set_locked(&self, name: &str, locked: bool) -> Result<bool, StoreError> {
+        let update =
+            sqlx::query("UPDATE person SET locked = $1 WHERE name = $2").bind(i64::from(locked)).bind(name);
+        Ok(update.execute(&self.pool).await?.rows_affected() > 0)
+    }
+
+    /// Notes that the second factor's code of this step was used; false if that one, or a later one, was before. Of two
+    /// who come with one code at once, one gets true, whichever authority they ask.
+    ///
+    /// # Errors
+    /// That the store does not answer.
+    pub async fn use_step(&self, name: &str, step: u64) -> Result<bool, StoreError> {
+        let update = "UPDATE person SET totp_step = $1 WHERE name = $2 AND totp_step < $1";
+        let updated = sqlx::query(update).bind(step.cast_signed()).bind(name).execute(&self.pool).await?;
+        Ok(updated.rows_affected() > 0)
+    }
+}
+
+fn json(names: &[String]) -> String {
+    serde_json::Value::from(names).to_string()
+}
+
+fn read(row: &AnyRow) -> Result<Person, StoreError> {
+    let name: String = row.try_get("name")?;
+    let names = |column| -> Result<Vec<String>, StoreError> {
+        let text: String = row.try_get(column)?;
+        serde_json::from_str(&text).map_err(|why| StoreError::Unreadable { name: name.clone(), why })
+    };
+    Ok(Person {
+        password: row.try_get("password")?,
+        totp: row.try_get("totp")?,
+        roles: names("roles")?,
+        logins: names("logins")?,
+        locked: row.try_get::<i64, _>("locked")? != 0,
+        name,
+    })
+}

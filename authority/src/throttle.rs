@@ -1,0 +1,167 @@
+//! Who guesses is kept waiting: by person and source together, so that a stranger elsewhere keeps nobody out.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use pinning::Address;
+
+/// Wrong tries that cost nothing.
+const FREE: u32 = 5;
+/// After the first that does; doubled with each further one.
+const FIRST_WAIT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+/// Wrong tries of one source over all persons that cost nothing: a source that goes through many names is one that guesses.
+const FREE_OF_SOURCE: u32 = 50;
+/// After so long without a wrong try everything is forgotten.
+const MEMORY: Duration = Duration::from_secs(60 * 60);
+/// Pairs that are remembered; the one that was longest quiet makes room.
+const MOST: usize = 65536;
+
+/// A source: an IPv4 address, or the /64 of an IPv6 address. `None` if nobody vouches for the address: all those are one.
+type Source = Option<IpAddr>;
+/// A person and a source, or a source alone.
+type Key = (Option<String>, Source);
+
+#[derive(Debug, Clone, Copy)]
+struct Tries {
+    wrong: u32,
+    last: Instant,
+}
+
+/// Remembers wrong tries.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    tries: Mutex<HashMap<Key, Tries>>,
+}
+
+impl Throttle {
+    /// How long this person has to wait before a try from there is looked at; zero: not at all. A try that is looked at
+    /// counts as wrong at once, and [`Throttle::forgive`] takes that back: tries at the same moment do not slip past.
+    pub fn try_now(&self, person: &str, address: Option<Address>, now: Instant) -> Duration {
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = source(address);
+        let keys = [((Some(person.to_owned()), source), FREE), ((None, source), FREE_OF_SOURCE)];
+        let waits =
+            keys.iter().map(|(key, free)| tries.get(key).map_or(Duration::ZERO, |it| it.wait(*free, now)));
+        let wait = waits.max().unwrap_or_default();
+        if wait.is_zero() {
+            for (key, _) in keys {
+                count(&mut tries, key, now);
+            }
+        }
+        wait
+    }
+
+    /// Forgets the wrong tries of somebody who has proven to be that person.
+    pub fn forgive(&self, person: &str, address: Option<Address>) {
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = source(address);
+        tries.remove(&(Some(person.to_owned()), source));
+        if let Some(all) = tries.get_mut(&(None, source)) {
+            all.wrong = all.wrong.saturating_sub(1);
+        }
+    }
+}
+
+impl Tries {
+    fn wait(self, free: u32, now: Instant) -> Duration {
+        let Some(beyond) = self.wrong.checked_sub(free) else { return Duration::ZERO };
+        let since = now.saturating_duration_since(self.last);
+        if since >= MEMORY {
+            return Duration::ZERO;
+        }
+        let wait = FIRST_WAIT.saturating_mul(1 << beyond.min(16)).min(LONGEST_WAIT);
+        wait.saturating_sub(since)
+    }
+}
+
+fn count(tries: &mut HashMap<Key, Tries>, key: Key, now: Instant) {
+    if tries.len() >= MOST && !tries.contains_key(&key) {
+        tries.retain(|_, it| now.saturating_duration_since(it.last) < MEMORY);
+    }
+    if tries.len() >= MOST
+        && !tries.contains_key(&key)
+        && let Some(quiet) = tries.iter().min_by_key(|(_, it)| it.last).map(|(key, _)| key.clone())
+    {
+        tries.remove(&quiet);
+    }
+    let entry = tries.entry(key).or_insert(Tries { wrong: 0, last: now });
+    let forgotten = now.saturating_duration_since(entry.last) >= MEMORY;
+    *entry = Tries { wrong: if forgotten { 1 } else { entry.wrong.saturating_add(1) }, last: now };
+}
+
+fn source(address: Option<Address>) -> Source {
+    address.map(|address| match address.ip() {
+        IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX)).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: &str = "198.51.111.1";
+
+    fn at(address: &str) -> Option<Address> {
+        Some(address.parse().unwrap())
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn who_guesses_waits_longer_and_longer_and_others_do_not() {
+        let (throttle, start) = (Throttle::default(), Instant::now());
+        for _ in 0..5 {
+            assert!(throttle.try_now("alice", at(HERE), start).is_zero());
+        }
+        assert_eq!(throttle.try_now("alice", at(HERE), start), seconds(30));
+        assert_eq!(throttle.try_now("alice", at(HERE), start + seconds(10)), seconds(20));
+        assert!(throttle.try_now("alice", at("198.51.222.2"), start).is_zero());
+        assert!(throttle.try_now("bob", at(HERE), start).is_zero());
+        assert!(throttle.try_now("alice", at(HERE), start + seconds(30)).is_zero());
+        assert_eq!(throttle.try_now("alice", at(HERE), start + seconds(30)), seconds(60));
+        assert!(throttle.try_now("alice", at(HERE), start + seconds(30) + MEMORY).is_zero());
+    }
+
+    #[test]
+    fn who_is_right_has_never_guessed() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        for _ in 0..200 {
+            assert!(throttle.try_now("alice", at(HERE), now).is_zero());
+            throttle.forgive("alice", at(HERE));
+        }
+    }
+
+    #[test]
+    fn a_source_that_goes_through_names_waits_too_whatever_its_lower_half_is() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        for number in 0..50 {
+            let address = at(&format!("2001:db8:1:2::{number:x}"));
+            assert!(throttle.try_now(&format!("user{number}"), address, now).is_zero());
+        }
+        assert!(!throttle.try_now("somebody", at("2001:db8:1:2:3:4:5:6"), now).is_zero());
+        assert!(throttle.try_now("somebody", at("2001:db8:1:3::1"), now).is_zero());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        for number in 0..70_000u32 {
+            let address = std::net::Ipv4Addr::from(number);
+            throttle.try_now(
+                "alice",
+                Some(IpAddr::from(address).into()),
+                now + seconds(u64::from(number) / 1000),
+            );
+            if number > 66_000 {
+                break;
+            }
+        }
+        assert!(throttle.tries.lock().unwrap().len() <= MOST);
+    }
+}
