@@ -90,6 +90,13 @@ impl Ca {
         Ok(Self { place: place.clone(), directory })
     }
 
+    /// An authority of which only the public key is known.
+    pub(crate) fn known(place: &Place, name: &str, public_key: &str) -> Result<Self> {
+        let directory = format!("/root/{name}");
+        place.write(format!("{directory}/ca.pub"), &format!("{public_key}\n"))?;
+        Ok(Self { place: place.clone(), directory })
+    }
+
     /// The line of its public key.
     pub fn public_key(&self) -> Result<String> {
         self.place.read(format!("{}/ca.pub", self.directory))

@@ -7,6 +7,7 @@
 //! | `place` | where a thing happens: on the node or on a host around it |
 //! | `process` | a process there |
 //! | `network` | who is wired to the node, and by which addresses |
+//! | `authority` | a real authority on the node, and people who log in there |
 //! | `ca` | a certificate authority and what it issues |
 //! | `hoard` | certificates by the hundred, and the ssh-agent that offers them |
 //! | `sshd` | a real sshd on the node |
@@ -21,6 +22,7 @@
 //! | `eventually` | waiting for a condition |
 
 mod agent;
+mod authority;
 mod ca;
 mod capture;
 pub mod counter;
@@ -39,6 +41,7 @@ mod sshd;
 mod terminal;
 
 pub use agent::{AGENT, Agent, AgentSetup, Mark};
+pub use authority::Authority;
 pub use ca::{Ca, Identity, Order};
 pub use capture::Capture;
 pub use eventually::{eventually, within};

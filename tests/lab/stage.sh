@@ -8,7 +8,7 @@ echo node >/proc/sys/kernel/hostname
 
 mount -t tmpfs -o mode=755 lab-run /run
 mkdir -p /run/lab /run/sshd /run/netns
-for dir in etc usr/lib usr/sbin usr/share/pam-configs var; do
+for dir in etc usr/bin usr/lib usr/sbin usr/share/pam-configs var; do
     mkdir -p "/run/lab/upper/$dir" "/run/lab/work/$dir"
     mount -t overlay -o "lowerdir=/$dir,upperdir=/run/lab/upper/$dir,workdir=/run/lab/work/$dir" "lab-$dir" "/$dir"
 done
@@ -16,7 +16,7 @@ done
 # The binaries come to where the package puts them: sshd accepts its commands only below directories of root's.
 # Before /tmp, /root and /home are covered, for they may have been built there.
 mkdir -p /usr/lib/cotter
-for target in /usr/sbin/cotter-agent /usr/lib/cotter/cotter-hook; do
+for target in /usr/sbin/cotter-agent /usr/lib/cotter/cotter-hook /usr/sbin/cotter-authority /usr/bin/cotter; do
     binary=$1/${target##*/}
     [ -x "$binary" ] || continue
     install -o root -g root -m 755 /dev/null "$target"

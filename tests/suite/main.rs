@@ -6,6 +6,8 @@ mod lab_itself;
 
 /// The audit trail in the event file: one JSON object a decision, with all its members, and never a flood.
 mod audit_trail;
+/// The whole story without any outside authority: a login by password, a pin, a move, a refusal, a new login.
+mod authority;
 /// Packets that are none of our business pass, whatever the agent thinks of their sources.
 mod bystanders;
 /// The command line: its answers, its exit codes, reloading.
