@@ -1,10 +1,11 @@
 //! What was decided, one JSON object a line on standard output, for the journal.
 
+use cotter_api::Issued;
 use pinning::Observed;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::login::{Issued, Refusal};
+use crate::login::Refusal;
 
 /// Longest name that is written; a stranger's may be anything.
 const LONGEST: usize = 64;

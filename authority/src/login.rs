@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use cotter_api::{Issued, LoginRequest};
 use pinning::{Observed, Role};
-use serde::{Deserialize, Serialize};
 use ssh_key::PublicKey;
 
 use crate::ca::CaKeys;
@@ -22,39 +22,6 @@ const LONGEST_NAME: usize = 256;
 const LONGEST_KEY: usize = 4096;
 /// Fewest bits of an RSA key.
 const FEWEST_BITS: usize = 2048;
-
-/// What somebody who logs in says.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    /// Who they say they are.
-    pub user: String,
-    /// And what shall prove it.
-    pub password: String,
-    /// The second factor's code.
-    pub code: Option<String>,
-    /// The key to be certified, as OpenSSH has it.
-    pub public_key: String,
-}
-
-/// What comes of a login.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Issued {
-    /// The certificate, as OpenSSH has it.
-    pub certificate: String,
-    /// Its serial number.
-    pub serial: u64,
-    /// The end of its validity, Unix seconds.
-    pub ends_at: u64,
-    /// Logins that it is good for.
-    pub logins: Vec<String>,
-    /// Roles.
-    pub roles: Vec<String>,
-    /// The networks it is pinned to; empty: it is not.
-    pub pinned: Vec<String>,
-    /// Where the login came from, as far as somebody vouches for it.
-    pub observed: Option<Observed>,
-}
 
 /// Why a login comes to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +96,11 @@ impl Logins {
     ///
     /// # Errors
     /// See [`Refusal`]; of one who has not proven who they are it says nothing that is not true of anybody.
-    pub async fn login(&self, request: &Request, observed: Option<&Observed>) -> Result<Issued, Refusal> {
+    pub async fn login(
+        &self,
+        request: &LoginRequest,
+        observed: Option<&Observed>,
+    ) -> Result<Issued, Refusal> {
         let key = read_key(&request.public_key)?;
         let person = self.authenticate(request, observed).await?;
         let refuse = |why| Refusal::NoGrant { user: person.name.clone(), why };
@@ -157,7 +128,11 @@ impl Logins {
     }
 
     /// Takes as long for a person whom nobody knows as for one with a wrong password.
-    async fn authenticate(&self, request: &Request, observed: Option<&Observed>) -> Result<Person, Refusal> {
+    async fn authenticate(
+        &self,
+        request: &LoginRequest,
+        observed: Option<&Observed>,
+    ) -> Result<Person, Refusal> {
         if request.user.is_empty() || request.user.len() > LONGEST_NAME {
             return Err(Refusal::Malformed("a user name has 1 to 256 bytes"));
         }

@@ -5,10 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use cotter_api::{Authority, Fingerprint, Place, Trust};
 use serde::{Deserialize, Serialize};
-
-use crate::authority::{Authority, Place};
-use crate::trust::{Fingerprint, Trust};
 
 /// Why the directory is of no use.
 #[derive(Debug, thiserror::Error)]

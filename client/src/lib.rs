@@ -2,13 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-/// The authority, as it answers over HTTPS.
-pub mod authority;
 /// The command line.
 pub mod cli;
 /// A key and its certificate.
 pub mod credential;
 /// The directory of keys and certificates.
 pub mod home;
-/// What makes a server the right one.
-pub mod trust;

@@ -4,9 +4,13 @@ use serde_json::json;
 
 use super::{Common, Failure};
 use crate::ca::{self, CaKeys};
+use crate::files;
 use crate::tls::Tls;
 
 pub(super) async fn init(common: &Common) -> Result<(), Failure> {
+    let state_dir = common.load()?.state_dir;
+    files::make_directory(&state_dir)
+        .map_err(|error| Failure::unavailable(format!("{}: {error}", state_dir.display())))?;
     let (config, _store) = common.open().await?;
     // Others are brought by whoever named them.
     if let [only] = &config.ca_keys[..]

@@ -6,10 +6,11 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
+use cotter_api::{Issued, LoginRequest};
 
 use super::{Authority, Failure, observe};
 use crate::audit;
-use crate::login::{Issued, Refusal, Request};
+use crate::login::Refusal;
 use crate::observe::Sender;
 
 /// Logs somebody in; 200 with the certificate, or an error that says why not.
@@ -17,7 +18,7 @@ pub(super) async fn login(
     State(authority): State<Arc<Authority>>,
     Extension(sender): Extension<Sender>,
     headers: HeaderMap,
-    request: Result<Json<Request>, JsonRejection>,
+    request: Result<Json<LoginRequest>, JsonRejection>,
 ) -> Result<Json<Issued>, Failure> {
     if sender == Sender::HealthCheck {
         let message = "a balancer's own connection is nobody's login".to_owned();

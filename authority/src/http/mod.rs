@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use cotter_api::{Observation, Refusal, UserCa};
 use pinning::{ForwardedForError, Observed};
-use serde_json::json;
 
 use crate::login::Logins;
 use crate::observe::{Hops, Sender};
@@ -39,7 +39,8 @@ struct Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.status, Json(json!({ "error": self.error, "message": self.message }))).into_response()
+        let Self { status, error, message } = self;
+        (status, Json(Refusal { error: error.to_owned(), message })).into_response()
     }
 }
 
@@ -71,20 +72,17 @@ async fn observed(
     State(authority): State<Arc<Authority>>,
     Extension(sender): Extension<Sender>,
     headers: HeaderMap,
-) -> Result<Json<serde_json::Value>, Failure> {
-    let observed = observe(&authority, &sender, &headers)?;
-    Ok(Json(
-        json!({ "address": observed.as_ref().map(|it| it.address), "how": observed.as_ref().map(|it| &it.how) }),
-    ))
+) -> Result<Json<Observation>, Failure> {
+    Ok(Json(observe(&authority, &sender, &headers)?.into()))
 }
 
-async fn ca(State(authority): State<Arc<Authority>>) -> Result<Json<serde_json::Value>, Failure> {
+async fn ca(State(authority): State<Arc<Authority>>) -> Result<Json<UserCa>, Failure> {
     let keys = authority.logins.ca.public_lines().map_err(|error| Failure {
         status: StatusCode::INTERNAL_SERVER_ERROR,
         error: "fault",
         message: error.to_string(),
     })?;
-    Ok(Json(json!({ "cluster": authority.name, "user_ca": keys.lines().collect::<Vec<_>>() })))
+    Ok(Json(UserCa { cluster: authority.name.clone(), user_ca: keys.lines().map(str::to_owned).collect() }))
 }
 
 /// Whether logins can be served: the storage answers.

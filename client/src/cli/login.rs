@@ -4,12 +4,11 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Args;
+use cotter_api::{Authority, AuthorityError, Fingerprint, LoginRequest, Place, Shown, Trust};
 
 use super::{Failure, status};
-use crate::authority::{Authority, AuthorityError, LoginRequest, Place};
 use crate::credential::NewKey;
 use crate::home::{Home, Known};
-use crate::trust::{Fingerprint, Seen, Trust};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -30,16 +29,16 @@ pub(super) struct Options {
     password_stdin: bool,
 }
 
-pub(super) fn login(home: &Home, options: Options, json: bool) -> Result<ExitCode, Failure> {
+pub(super) async fn login(home: &Home, options: Options, json: bool) -> Result<ExitCode, Failure> {
     let password_stdin = options.password_stdin;
-    let known = known(home, options)?;
-    log_in(home, &known, password_stdin)?;
+    let known = known(home, options).await?;
+    log_in(home, &known, password_stdin).await?;
     home.remember(&known).map_err(Failure::refused)?;
-    status::status(home, json)
+    status::status(home, json).await
 }
 
 /// The authority to log in at: what the options say, else as the last time.
-fn known(home: &Home, options: Options) -> Result<Known, Failure> {
+async fn known(home: &Home, options: Options) -> Result<Known, Failure> {
     let last = home.known().map_err(Failure::refused)?;
     let authority = options.authority.or_else(|| last.as_ref().map(|last| last.authority.clone()));
     let authority = authority.ok_or_else(|| Failure::usage("where is the authority? --authority URL"))?;
@@ -51,21 +50,21 @@ fn known(home: &Home, options: Options) -> Result<Known, Failure> {
     };
     let (fingerprint, ca_file) = match (options.fingerprint, options.ca_file, last) {
         (None, None, Some(last)) => (last.fingerprint, last.ca_file),
-        (None, None, None) => (Some(ask_fingerprint(&authority)?), None),
+        (None, None, None) => (Some(ask_fingerprint(&authority).await?), None),
         (fingerprint, ca_file, _) => (fingerprint, ca_file),
     };
     Ok(Known { authority, fingerprint, ca_file, user })
 }
 
 /// Shows the fingerprint of an authority that is not known yet, and asks whether it is the right one.
-fn ask_fingerprint(place: &Place) -> Result<String, Failure> {
+async fn ask_fingerprint(place: &Place) -> Result<String, Failure> {
     if !io::stdin().is_terminal() {
         let what =
             format!("{place} is not known yet: give --fingerprint, as its `init` prints it, or --ca-file");
         return Err(Failure::refused(what));
     }
-    let seen = Seen::default();
-    let answer = Authority::new(place.clone(), Trust::Nobody(seen.clone())).observed();
+    let seen = Shown::default();
+    let answer = Authority::new(place.clone(), Trust::Nobody(seen.clone())).observed().await;
     let Some(fingerprint) = seen.fingerprint() else {
         let why =
             answer.err().map_or_else(|| "it shows no certificate".to_owned(), |error| error.to_string());
@@ -83,28 +82,22 @@ fn ask_fingerprint(place: &Place) -> Result<String, Failure> {
 }
 
 /// Asks for what proves who somebody is, and stores the certificate.
-pub(super) fn log_in(home: &Home, known: &Known, password_stdin: bool) -> Result<(), Failure> {
+pub(super) async fn log_in(home: &Home, known: &Known, password_stdin: bool) -> Result<(), Failure> {
     let authority = known.authority().map_err(Failure::usage)?;
     let key = NewKey::make().map_err(Failure::refused)?;
     let public_key = key.public().map_err(Failure::refused)?;
     let password = secret(&format!("Password of {} at {}: ", known.user, authority.place()), password_stdin)?;
-    let ask = |code: Option<&str>| {
-        authority.login(&LoginRequest {
-            user: &known.user,
-            password: &password,
-            code,
-            public_key: &public_key,
-        })
-    };
-    let issued = match ask(None) {
-        Err(AuthorityError::Refused { error, .. }) if error == "code_needed" => {
+    let mut request = LoginRequest { user: known.user.clone(), password, code: None, public_key };
+    let issued = match authority.login(&request).await {
+        Err(AuthorityError::Refused(refusal)) if refusal.error == "code_needed" => {
             let code = secret("Code of your second factor: ", password_stdin)?;
-            ask(Some(code.trim()))
+            request.code = Some(code.trim().to_owned());
+            authority.login(&request).await
         }
         other => other,
     };
     let issued = issued.map_err(|error| match error {
-        AuthorityError::Refused { .. } => Failure::refused(error),
+        AuthorityError::Refused(_) => Failure::refused(error),
         AuthorityError::Unreachable { .. } => Failure::unreachable(error),
     })?;
     key.store(&issued.certificate, home).map_err(Failure::refused)

@@ -64,7 +64,11 @@ impl Cli {
     /// Does what the command line says.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        match self.command.run(self.json) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let done = runtime
+            .map_err(Failure::unreachable)
+            .and_then(|runtime| runtime.block_on(self.command.run(self.json)));
+        match done {
             Ok(code) => code,
             Err(failure) => {
                 if self.json {
@@ -79,12 +83,12 @@ impl Cli {
 }
 
 impl Command {
-    fn run(self, json: bool) -> Result<ExitCode, Failure> {
+    async fn run(self, json: bool) -> Result<ExitCode, Failure> {
         let home = Home::open().map_err(Failure::usage)?;
         match self {
-            Self::Login(options) => login::login(&home, options, json),
-            Self::Ssh(options) => ssh::ssh(&home, &options),
-            Self::Status => status::status(&home, json),
+            Self::Login(options) => login::login(&home, options, json).await,
+            Self::Ssh(options) => ssh::ssh(&home, &options).await,
+            Self::Status => status::status(&home, json).await,
             Self::Logout => match home.forget().map_err(Failure::refused)? {
                 true => Ok(ExitCode::SUCCESS),
                 false => Err(Failure::refused("you are not logged in")),

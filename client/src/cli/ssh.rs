@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 
 use clap::Args;
+use cotter_api::Observation;
 
 use super::{Failure, login, status};
-use crate::authority::Seen;
 use crate::home::{Home, Known};
 
 /// How ssh ends if it could not connect or log in; its remote command may end so, too.
@@ -19,29 +19,29 @@ pub(super) struct Options {
     arguments: Vec<OsString>,
 }
 
-pub(super) fn ssh(home: &Home, options: &Options) -> Result<ExitCode, Failure> {
+pub(super) async fn ssh(home: &Home, options: &Options) -> Result<ExitCode, Failure> {
     let Some(known) = home.known().map_err(Failure::refused)? else {
         return Err(Failure::refused("you are not logged in: cotter login --authority URL"));
     };
-    let again = renew(home, &known)?;
+    let again = renew(home, &known).await?;
     let code = run(home, &options.arguments)?;
     if code != FAILED {
         return Ok(exit(code));
     }
     // The address may have changed meanwhile. One login a command: who is refused after it is told why, and not asked for
     // ever.
-    if !again && renew(home, &known)? {
+    if !again && renew(home, &known).await? {
         return run(home, &options.arguments).map(exit);
     }
-    explain(home, &known)?;
+    explain(home, &known).await?;
     Ok(exit(code))
 }
 
 /// Logs in again if the certificate is of no use here and now; true if it did.
-fn renew(home: &Home, known: &Known) -> Result<bool, Failure> {
-    let Some(unfit) = status::standing(home, known)?.unfit else { return Ok(false) };
+async fn renew(home: &Home, known: &Known) -> Result<bool, Failure> {
+    let Some(unfit) = status::standing(home, known).await?.unfit else { return Ok(false) };
     eprintln!("cotter: {unfit}; logging in again");
-    login::log_in(home, known, false)?;
+    login::log_in(home, known, false).await?;
     Ok(true)
 }
 
@@ -60,10 +60,10 @@ fn run(home: &Home, arguments: &[OsString]) -> Result<i32, Failure> {
 }
 
 /// Says what may be behind a refusal: sshd does not.
-fn explain(home: &Home, known: &Known) -> Result<(), Failure> {
-    let standing = status::standing(home, known)?;
+async fn explain(home: &Home, known: &Known) -> Result<(), Failure> {
+    let standing = status::standing(home, known).await?;
     let pinned = standing.identity.and_then(|identity| identity.pins);
-    let (Some(pinned), Ok(Seen { address: Some(address), .. })) = (pinned, standing.seen) else {
+    let (Some(pinned), Ok(Observation { address: Some(address), .. })) = (pinned, standing.seen) else {
         return Ok(());
     };
     eprintln!(

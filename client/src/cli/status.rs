@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use cotter_api::Observation;
 use jiff::Timestamp;
 use pinning::Identity;
 use serde_json::json;
 
 use super::Failure;
-use crate::authority::Seen;
 use crate::credential::{self, Unfit};
 use crate::home::{Home, Known};
 
@@ -16,15 +16,15 @@ use crate::home::{Home, Known};
 pub(super) struct Standing {
     pub(super) identity: Option<Identity>,
     /// Where the authority sees us; `Err`: it cannot be asked, and why.
-    pub(super) seen: Result<Seen, String>,
+    pub(super) seen: Result<Observation, String>,
     pub(super) unfit: Option<Unfit>,
 }
 
 /// Asks the authority where we are, and compares. An authority that cannot be asked is no reason not to try.
-pub(super) fn standing(home: &Home, known: &Known) -> Result<Standing, Failure> {
+pub(super) async fn standing(home: &Home, known: &Known) -> Result<Standing, Failure> {
     let identity = credential::identity(home).map_err(Failure::refused)?;
     let authority = known.authority().map_err(Failure::usage)?;
-    let seen = authority.observed().map_err(|error| error.to_string());
+    let seen = authority.observed().await.map_err(|error| error.to_string());
     let unfit = match &seen {
         Ok(seen) => credential::unfit(identity.as_ref(), seen.address, unix()),
         // The address of the pin itself: only the time is compared.
@@ -36,11 +36,11 @@ pub(super) fn standing(home: &Home, known: &Known) -> Result<Standing, Failure> 
     Ok(Standing { identity, seen, unfit })
 }
 
-pub(super) fn status(home: &Home, json: bool) -> Result<ExitCode, Failure> {
+pub(super) async fn status(home: &Home, json: bool) -> Result<ExitCode, Failure> {
     let Some(known) = home.known().map_err(Failure::refused)? else {
         return Err(Failure::refused("you are not logged in: cotter login --authority URL"));
     };
-    let standing = standing(home, &known)?;
+    let standing = standing(home, &known).await?;
     if json {
         show_json(&known, &standing);
     } else {
@@ -75,7 +75,9 @@ fn show(known: &Known, standing: &Standing) {
         println!("until      {}", end.map_or("for ever".to_owned(), |end| end.to_string()));
     }
     match &standing.seen {
-        Ok(Seen { address: Some(address), how: Some(how) }) => println!("you are at {address} ({how})"),
+        Ok(Observation { address: Some(address), how: Some(how) }) => {
+            println!("you are at {address} ({how})")
+        }
         Ok(_) => println!("nobody vouches for your address"),
         Err(why) => println!("where you are is not known: {why}"),
     }

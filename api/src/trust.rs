@@ -66,14 +66,14 @@ pub enum Trust {
     /// Servers that these authorities vouch for, by name.
     Authorities(Arc<RootCertStore>),
     /// Nobody: the fingerprint is looked at, and nothing is said to the server.
-    Nobody(Seen),
+    Nobody(Shown),
 }
 
 /// The fingerprint that a server showed.
 #[derive(Debug, Clone, Default)]
-pub struct Seen(Arc<Mutex<Option<Fingerprint>>>);
+pub struct Shown(Arc<Mutex<Option<Fingerprint>>>);
 
-impl Seen {
+impl Shown {
     /// What was shown last.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)

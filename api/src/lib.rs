@@ -1,0 +1,22 @@
+//! What an authority and its callers, clients and nodes, say to each other: JSON over HTTPS, and how to ask.
+//!
+//! Versions one apart work together: who reads a message ignores fields that it does not know, and a field that comes new
+//! may be missing.
+
+#![forbid(unsafe_code)]
+
+mod authority;
+mod login;
+mod observation;
+mod place;
+mod refusal;
+mod trust;
+mod user_ca;
+
+pub use authority::{Authority, AuthorityError};
+pub use login::{Issued, LoginRequest};
+pub use observation::Observation;
+pub use place::{Place, PlaceError};
+pub use refusal::Refusal;
+pub use trust::{CaFileError, Fingerprint, FingerprintError, Shown, Trust};
+pub use user_ca::UserCa;

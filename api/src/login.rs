@@ -1,0 +1,37 @@
+//! `POST /v1/login`: from a password to a certificate.
+
+use pinning::Observed;
+use serde::{Deserialize, Serialize};
+
+/// What somebody who logs in says.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct LoginRequest {
+    /// Who they say they are.
+    pub user: String,
+    /// And what shall prove it.
+    pub password: String,
+    /// The second factor's code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The key to be certified, as OpenSSH has it.
+    pub public_key: String,
+}
+
+/// What comes of it: 200. Else there is a [`crate::Refusal`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Issued {
+    /// The certificate, as OpenSSH has it.
+    pub certificate: String,
+    /// Its serial number.
+    pub serial: u64,
+    /// The end of its validity, Unix seconds.
+    pub ends_at: u64,
+    /// Logins that it is good for.
+    pub logins: Vec<String>,
+    /// Roles.
+    pub roles: Vec<String>,
+    /// The networks it is pinned to; empty: it is not.
+    pub pinned: Vec<String>,
+    /// Where the login came from, as far as somebody vouches for it.
+    pub observed: Option<Observed>,
+}
