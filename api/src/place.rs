@@ -31,7 +31,7 @@ impl FromStr for Place {
         let rest = text.strip_prefix("https://").unwrap_or(text).trim_end_matches('/');
         let (host, port) = match rest.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-                (host, port.parse().map_err(|_| error())?)
+                (host, port.parse().map_err(|_no_port| error())?)
             }
             _ => (rest, PORT),
         };

@@ -103,10 +103,14 @@ fn read(path: &Path) -> Result<PrivateKey, CaError> {
     let no_key = |error: ssh_key::Error| CaError::NoKey { path: path.into(), why: error.to_string() };
     let text = fs::read_to_string(path).map_err(file(path))?;
     let key = PrivateKey::from_openssh(&text).map_err(no_key)?;
-    match key.algorithm() {
-        _ if key.is_encrypted() => Err(CaError::Encrypted(path.into())),
-        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(key),
-        other => Err(CaError::NoKey { path: path.into(), why: format!("it is {other}") }),
+    if key.is_encrypted() {
+        return Err(CaError::Encrypted(path.into()));
+    }
+    let algorithm = key.algorithm();
+    if matches!(algorithm, Algorithm::Ed25519 | Algorithm::Ecdsa { .. }) {
+        Ok(key)
+    } else {
+        Err(CaError::NoKey { path: path.into(), why: format!("it is {algorithm}") })
     }
 }
 

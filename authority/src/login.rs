@@ -169,13 +169,12 @@ fn read_key(text: &str) -> Result<PublicKey, Refusal> {
     }
     let key = PublicKey::from_openssh(text)
         .map_err(|_no_key| Refusal::Malformed("public_key is no public key in OpenSSH's form"))?;
-    match key.key_data() {
-        ssh_key::public::KeyData::Ed25519(_)
-        | ssh_key::public::KeyData::Ecdsa(_)
-        | ssh_key::public::KeyData::SkEd25519(_)
-        | ssh_key::public::KeyData::SkEcdsaSha2NistP256(_) => Ok(key),
-        ssh_key::public::KeyData::Rsa(rsa) if bits(&rsa.n) >= FEWEST_BITS => Ok(key),
-        _ => Err(Refusal::Malformed("no certificates are made for keys of this kind: use Ed25519")),
+    let data = key.key_data();
+    let is_modern = data.is_ed25519() || data.is_ecdsa() || data.is_sk_ed25519() || data.is_sk_ecdsa_p256();
+    if is_modern || data.rsa().is_some_and(|rsa| bits(&rsa.n) >= FEWEST_BITS) {
+        Ok(key)
+    } else {
+        Err(Refusal::Malformed("no certificates are made for keys of this kind: use Ed25519"))
     }
 }
 
