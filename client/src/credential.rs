@@ -6,8 +6,10 @@ use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use crate::home::{Home, HomeError};
 
-/// A certificate that ends sooner is as good as over: a login takes its time.
+/// A certificate that ends within so many seconds is as good as over: a login takes its time.
 const MARGIN: u64 = 20;
+/// Of one that is made to be brief, this part of its life is margin enough.
+const PART: u64 = 10;
 
 /// Why a certificate is of no use here and now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +104,8 @@ pub fn identity(home: &Home) -> Result<Option<Identity>, HomeError> {
 /// Why a certificate is of no use from this address at this time, Unix seconds, if it is of none.
 pub fn unfit(identity: Option<&Identity>, address: Option<Address>, now: u64) -> Option<Unfit> {
     let Some(identity) = identity else { return Some(Unfit::Missing) };
-    if identity.valid_before <= now.saturating_add(MARGIN) {
+    let margin = MARGIN.min(identity.valid_before.saturating_sub(identity.valid_after) / PART);
+    if identity.valid_before <= now.saturating_add(margin) {
         return Some(Unfit::Expired);
     }
     let pinned = identity.pins.clone()?;

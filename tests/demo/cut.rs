@@ -5,14 +5,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use lab::{Login, eventually, within};
 
-use crate::stage::{AT_ALICE, Stage};
+use crate::stage::Stage;
 
 /// How soon a cut must reach the client.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn by_lock(stage: &mut Stage) -> Result<String> {
-    let alice = stage.certificate("locked", "alice", Some(AT_ALICE))?;
-    let login = Login::new(&stage.lab.alice(), &alice, "alice");
+    let login = Login::new(&stage.lab.alice(), &stage.alice.identity(), "alice");
     let mut session = stage.stays(&login)?;
     stage.session_of("alice")?;
     let start = Instant::now();
@@ -39,16 +38,16 @@ pub(crate) fn by_lock(stage: &mut Stage) -> Result<String> {
 }
 
 pub(crate) fn by_expiry(stage: &mut Stage) -> Result<String> {
-    let short = stage.ending("short", AT_ALICE, 8)?;
-    let mut session = stage.stays(&Login::new(&stage.lab.alice(), &short, "alice"))?;
-    let ends_at = stage.session_of("alice")?["ends_at"].as_u64().context("the session has no end")?;
+    let brief = stage.logs_in(&stage.bob, "bob")?;
+    let mut session = stage.stays(&Login::new(&stage.lab.alice(), &brief, "bob"))?;
+    let ends_at = stage.session_of("bob")?["ends_at"].as_u64().context("the session has no end")?;
     let end = UNIX_EPOCH + Duration::from_secs(ends_at);
     stage.administrator(&["sessions"])?;
     if !session.echoes("in time", Duration::from_secs(5))? {
         bail!("the session does not answer before its end");
     }
     stage.screen.say("waiting for the certificate's last second …");
-    eventually("alice's ssh ends", || session.ended())?;
+    eventually("bob's ssh ends", || session.ended())?;
     let late = SystemTime::now().duration_since(end).context("it ended before its time")?;
     if late > AT_ONCE {
         bail!("the client noticed {} ms after the certificate's end", late.as_millis());

@@ -5,15 +5,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use lab::{Capture, Login, counter, eventually};
 
-use crate::stage::{AT_ALICE, Stage};
+use crate::stage::Stage;
 
 /// How many packets the client is to waste on the dropped session before the counts are compared.
 const ENOUGH: u64 = 5;
 
 pub(crate) fn the_kernel_goes_on(stage: &mut Stage) -> Result<String> {
-    let short = stage.ending("orphan", AT_ALICE, 8)?;
-    let mut session = stage.stays(&Login::new(&stage.lab.alice(), &short, "alice"))?;
-    let listed = stage.session_of("alice")?;
+    let brief = stage.logs_in(&stage.bob, "bob")?;
+    let mut session = stage.stays(&Login::new(&stage.lab.alice(), &brief, "bob"))?;
+    let listed = stage.session_of("bob")?;
     let id = listed["id"].as_str().context("the session has no id")?.to_owned();
     let end = UNIX_EPOCH + Duration::from_secs(listed["ends_at"].as_u64().context("the session has no end")?);
     stage.screen.command("node", "kill -9 $(pidof cotter-agent)");
@@ -27,13 +27,13 @@ pub(crate) fn the_kernel_goes_on(stage: &mut Stage) -> Result<String> {
     let sent = Capture::of_sent(&stage.lab.alice(), "eth0", "tcp dst port 22")?;
     let before = counter::dropped_of_session(stage.node(), &id)?;
     session.send("one byte too late")?;
-    stage.screen.say("alice's ssh sends, and sends again; counting at her end and in the pinned map …");
+    stage.screen.say("bob's ssh sends, and sends again; counting at his end and in the pinned map …");
     let dropped = eventually("the map's counter grows by the packets sent", || {
         let dropped = counter::dropped_of_session(stage.node(), &id)? - before;
         Ok((dropped >= ENOUGH && dropped == sent.packets()).then_some(dropped))
     })?;
-    stage.screen.command("node", "cat /home/alice/heard");
-    let heard = stage.node().read("/home/alice/heard")?;
+    stage.screen.command("node", "cat /home/bob/heard");
+    let heard = stage.node().read("/home/bob/heard")?;
     stage.screen.printed(&heard);
     if heard.contains("too late") || session.hear(Duration::ZERO)?.is_some() {
         bail!("a byte came through");
@@ -43,20 +43,20 @@ pub(crate) fn the_kernel_goes_on(stage: &mut Stage) -> Result<String> {
 
 pub(crate) fn a_new_agent_takes_over(stage: &mut Stage) -> Result<String> {
     stage.agent.ensure_runs()?;
-    let bob = stage.certificate("bob", "bob", Some(AT_ALICE))?;
-    let mut session = stage.stays(&Login::new(&stage.lab.alice(), &bob, "bob"))?;
-    let before = stage.session_of("bob")?;
+    let alice = stage.alice.identity();
+    let mut session = stage.stays(&Login::new(&stage.lab.alice(), &alice, "alice"))?;
+    let before = stage.session_of("alice")?;
     stage.screen.command("node", "kill -9 $(pidof cotter-agent)");
     stage.agent.kill9()?;
     stage.screen.command("node", "cotter-agent run");
     stage.agent.start()?;
     stage.administrator(&["sessions"])?;
-    let after = stage.session_of("bob")?;
+    let after = stage.session_of("alice")?;
     if before["id"] != after["id"] || before["pinned"] != after["pinned"] {
-        bail!("bob's session was {before} and is {after}");
+        bail!("alice's session was {before} and is {after}");
     }
     if !session.echoes("still here", Duration::from_secs(5))? {
-        bail!("bob's session does not answer");
+        bail!("alice's session does not answer");
     }
-    Ok("bob's session is still known, and still works".to_owned())
+    Ok("alice's session is still known, and still works".to_owned())
 }

@@ -14,14 +14,14 @@ use crate::{cut, dead_agent, login};
 type Step = (&'static str, fn(&mut Stage) -> Result<String>);
 
 const STEPS: [Step; 8] = [
-    ("Alice logs in from her pinned address", login::from_the_pinned_address),
+    ("Alice logs in with her password, and is pinned to her address", login::from_the_pinned_address),
     ("Her stolen key and certificate, from another address", login::stolen_certificate),
-    ("A certificate without a pin, where the role demands one", login::certificate_without_pin),
+    ("A certificate without a pin, once the role demands one", login::certificate_without_pin),
     ("A lock cuts an established session", cut::by_lock),
     ("A certificate ends in mid-session", cut::by_expiry),
     ("The agent is killed, and then a session's time is up", dead_agent::the_kernel_goes_on),
     ("A new agent takes over", dead_agent::a_new_agent_takes_over),
-    ("Alice has moved, and logs in again", login::from_a_new_address),
+    ("Alice has moved, and is led through a new login", login::from_a_new_address),
 ];
 
 /// Plays all of it; whether every step came out right.
@@ -29,7 +29,7 @@ pub(crate) fn run(logs: bool) -> Result<bool> {
     let screen = Screen::new();
     screen.title("Cotter: an SSH session, locked to the address it logged in from");
     screen
-        .say("Setting the stage in namespaces of its own: a node with sshd and cotter-agent, and two hosts");
+        .say("Setting the stage in namespaces of its own: a node with sshd, cotter-agent and cotter-authority, and two hosts");
     screen.say("  alice      198.51.111.1  where alice is");
     screen.say("  elsewhere  198.51.222.2  where her stolen certificate turns up");
     screen.say("  node       198.51.100.10 enforces; the role pinned-ip says pin_source_ip: true");

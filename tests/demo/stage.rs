@@ -1,25 +1,35 @@
-//! The stage: node, authority, sshd, agent; and the actors' ways to act on it.
+//! The stage: node, authority, sshd, agent, people; and the actors' ways to act on it.
 
 use anyhow::{Context, Result, bail};
-use lab::{Agent, AgentSetup, Ca, Identity, Lab, Login, Order, Place, Session, Sshd, SshdSetup, eventually};
+use lab::{
+    Agent, AgentSetup, Authority, Identity, Lab, Laptop, Login, Place, Session, Sshd, SshdSetup, Terminal,
+    eventually,
+};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::screen::Screen;
 
-/// The role of the story, and one like it whose sessions end with their certificates.
-const PINNING: &str = r#"extension:roles@cotter=["pinned-ip"]"#;
-const ENDING: &str = r#"extension:roles@cotter=["pinned-ip","ends-with-certificate"]"#;
-
 /// Where alice is at first, and where her certificate turns up: as pins.
 pub(crate) const AT_ALICE: &str = "198.51.111.1/32";
 pub(crate) const AT_ELSEWHERE: &str = "198.51.222.2/32";
+
+/// Everybody's password. Nobody else is there to hear it.
+const PASSWORD: &str = "correct horse battery staple";
+
+/// Where the node looks for the role that begins to pin in mid-story.
+const STAFF: &str = "/etc/cotter/roles.d/staff.yaml";
 
 /// Everything that is on the stage.
 pub(crate) struct Stage {
     pub(crate) screen: Screen,
     pub(crate) agent: Agent,
     pub(crate) sshd: Sshd,
-    pub(crate) ca: Ca,
+    pub(crate) authority: Authority,
+    /// Alice's and bob's own machines, where alice is; and one of the team's.
+    pub(crate) alice: Laptop,
+    pub(crate) bob: Laptop,
+    pub(crate) deploy: Laptop,
     pub(crate) lab: Lab,
 }
 
@@ -27,30 +37,61 @@ impl Stage {
     /// Sets everything up.
     pub(crate) fn set(screen: Screen) -> Result<Self> {
         let lab = Lab::start()?;
-        let ca = Ca::new(lab.node(), "ca")?;
-        let agent = AgentSetup::new("enforce")
-            .cluster("example.com", &ca, "roles_from = \"cotter\"")?
+        let setup = AgentSetup::new("enforce")
             .role("pinned-ip", &["pin_source_ip: true"])
-            .role("ends-with-certificate", &["disconnect_expired_cert: true"])
-            .start(&lab)?;
-        let sshd = SshdSetup::with_cotter(&ca)?.start(&lab)?;
-        Ok(Self { screen, agent, sshd, ca, lab })
+            .role("brief", &["pin_source_ip: true", "max_session_ttl: 10s", "disconnect_expired_cert: true"])
+            .role("staff", &[]);
+        setup.write(&lab)?;
+        let authority = Authority::start(&lab, "")?;
+        let agent = setup.cluster("example.com", &authority.ca, "roles_from = \"cotter\"")?.start(&lab)?;
+        let sshd = SshdSetup::with_cotter(&authority.ca)?.start(&lab)?;
+        authority.add("alice", PASSWORD, &["--role", "pinned-ip"])?;
+        authority.add("bob", PASSWORD, &["--role", "brief"])?;
+        authority.add("deploy", PASSWORD, &["--role", "staff", "--login", "bob"])?;
+        let laptop = |name: &str| Laptop::new(&lab.alice(), name);
+        let (alice, bob, deploy) = (laptop("alice"), laptop("bob"), laptop("deploy"));
+        Ok(Self { screen, agent, sshd, authority, alice, bob, deploy, lab })
     }
 
-    /// A certificate for the pinning role.
-    pub(crate) fn certificate(&self, name: &str, user: &str, pin: Option<&str>) -> Result<Identity> {
-        let principals = [user];
-        self.ca.issue(
-            name,
-            &Order { source_address: pin, options: &[PINNING], ..Order::login(user, &principals) },
-        )
+    /// Logs somebody in at the authority, from where the laptop is; the key and the certificate that come of it.
+    pub(crate) fn logs_in(&self, laptop: &Laptop, user: &str) -> Result<Identity> {
+        let place = laptop.place().name();
+        self.screen
+            .command(place, format_args!("cotter login --authority {} --user {user}", self.authority.url()));
+        let output = laptop.log_in(&self.authority, user, PASSWORD)?;
+        self.screen.printed(&String::from_utf8_lossy(&output.stdout));
+        self.screen.printed(&String::from_utf8_lossy(&output.stderr));
+        if !output.status.success() {
+            bail!("{user} is not logged in: {}", output.status);
+        }
+        Ok(laptop.identity())
     }
 
-    /// A certificate whose sessions end with it, so many seconds from now.
-    pub(crate) fn ending(&self, name: &str, pin: &str, seconds: u64) -> Result<Identity> {
-        let validity = format!("-1m:+{seconds}s");
-        let order = Order { validity: &validity, options: &[ENDING], ..Order::login("alice", &["alice"]) };
-        self.ca.issue(name, &order.pinned(pin))
+    /// Types a command of the client's where alice has moved to, and her password when it asks; all that stands on the
+    /// screen in the end.
+    pub(crate) fn at_her_terminal(&self, arguments: &[&str]) -> Result<String> {
+        let moved = self.alice.carried_to(&self.lab.elsewhere());
+        self.screen.command(moved.place().name(), format_args!("cotter {}", shown(arguments)));
+        let mut terminal = Terminal::start(moved.place(), moved.command().args(arguments))?;
+        terminal.shows("cotter asks for her password", |screen| screen.contains("Password"))?;
+        terminal.press(&format!("{PASSWORD}\r"))?;
+        let status = terminal.end()?;
+        let said = terminal.shows("what it said", |_| true)?;
+        self.screen.printed(said.trim());
+        if !status.success() {
+            bail!("the command ended with {status}");
+        }
+        Ok(said)
+    }
+
+    /// Has the role of the team demand a pin from now on.
+    pub(crate) fn staff_is_pinned_from_now_on(&self) -> Result<()> {
+        let role =
+            self.node().read(STAFF)?.replace("spec:\n", "spec:\n  options:\n    pin_source_ip: true\n");
+        self.node().write(STAFF, &role)?;
+        self.screen.command("node", "grep -A1 options: /etc/cotter/roles.d/staff.yaml");
+        self.screen.printed(&self.node().run("grep", &["-A1", "options:", STAFF])?);
+        self.reload()
     }
 
     /// Logs in to run a command, which must succeed.
@@ -81,6 +122,14 @@ impl Stage {
     pub(crate) fn stays(&self, login: &Login) -> Result<Session> {
         self.screen.command(login.place().name(), format_args!("{login} 'tee heard'   (stays open)"));
         login.stay()
+    }
+
+    /// Makes the agent read its configuration again.
+    fn reload(&self) -> Result<()> {
+        self.screen.command("node", "systemctl reload cotter-agent");
+        let mark = self.agent.mark()?;
+        self.agent.signal(Signal::HUP)?;
+        self.agent.event_since(mark, "reload", |event| event["event"] == "reloaded").map(drop)
     }
 
     /// Runs `cotter-agent` with the arguments, which must succeed.

@@ -14,7 +14,7 @@ use crate::place::Place;
 use crate::process::Process;
 
 const AUTHORITY: &str = "/usr/sbin/cotter-authority";
-const CLIENT: &str = "/usr/bin/cotter";
+pub(crate) const CLIENT: &str = "/usr/bin/cotter";
 const CONFIG: &str = "/etc/cotter/authority.toml";
 const PORT: u16 = 8443;
 
@@ -47,9 +47,20 @@ impl Authority {
         Ok(authority)
     }
 
-    /// Adds somebody with this password and role.
-    pub fn add(&self, user: &str, password: &str, role: &str) -> Result<()> {
-        let output = spoken_to(&self.node, AUTHORITY, &["user", "add", user, "--role", role], password)?;
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("https://{NODE_V4}:{PORT}")
+    }
+
+    /// The fingerprint of its TLS certificate, as `init` tells it.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Adds somebody with this password; `arguments` name roles, such as `--role pinned-ip`.
+    pub fn add(&self, user: &str, password: &str, arguments: &[&str]) -> Result<()> {
+        let output =
+            spoken_to(&self.node, AUTHORITY, &[&["user", "add", user], arguments].concat(), password)?;
         if !output.status.success() {
             bail!("user add {user}: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
@@ -58,7 +69,7 @@ impl Authority {
 
     /// Logs somebody in from a place, by the client; what came of it.
     pub fn log_in(&self, from: &Place, user: &str, password: &str) -> Result<Output> {
-        let url = format!("https://{NODE_V4}:{PORT}");
+        let url = self.url();
         let arguments = [
             "login",
             "--authority",

@@ -8,6 +8,7 @@
 //! | `process` | a process there |
 //! | `network` | who is wired to the node, and by which addresses |
 //! | `authority` | a real authority on the node, and people who log in there |
+//! | `laptop` | a person's own machine, with the client |
 //! | `ca` | a certificate authority and what it issues |
 //! | `hoard` | certificates by the hundred, and the ssh-agent that offers them |
 //! | `sshd` | a real sshd on the node |
@@ -31,6 +32,7 @@ pub mod frames;
 mod hoard;
 pub mod kernel;
 mod lab;
+mod laptop;
 mod network;
 mod place;
 mod process;
@@ -47,6 +49,7 @@ pub use capture::Capture;
 pub use eventually::{eventually, within};
 pub use hoard::Hoard;
 pub use lab::{Lab, cgroup2};
+pub use laptop::Laptop;
 pub use network::{ALICE, ELSEWHERE, INSIDE, NODE_V4, NODE_V6, Wire};
 pub use place::Place;
 pub use process::Process;

@@ -32,6 +32,12 @@ pub struct Terminal {
 impl Terminal {
     /// Starts `cotter-agent` in some place on a terminal of its own.
     pub fn agent(place: &Place, arguments: &[&str]) -> Result<Self> {
+        let mut agent = Place::command("cotter-agent");
+        Self::start(place, agent.args(arguments))
+    }
+
+    /// Starts a program in some place on a terminal of its own.
+    pub fn start(place: &Place, program: &Command) -> Result<Self> {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let keyboard = openpt(flags)?;
         grantpt(&keyboard)?;
@@ -45,7 +51,9 @@ impl Terminal {
         let before = attributes(&tty)?;
         // Makes it the controlling terminal, as a login does.
         let mut command: Command = Place::command("setsid");
-        command.args(["--ctty", "cotter-agent"]).args(arguments).env("TERM", "xterm-256color");
+        command.arg("--ctty").arg(program.get_program()).args(program.get_args());
+        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("TERM", "xterm-256color");
         command.stdin(tty.try_clone()?).stdout(tty.try_clone()?).stderr(tty.try_clone()?);
         let child = place.spawn(&mut command)?;
         Ok(Self {

@@ -24,7 +24,7 @@ impl Story {
         let setup = setup.cluster("example.com", &authority.ca, "roles_from = \"cotter\"")?;
         let agent = setup.start(&lab)?;
         let sshd = SshdSetup::with_cotter(&authority.ca)?.start(&lab)?;
-        authority.add("alice", PASSWORD, "pinned-ip")?;
+        authority.add("alice", PASSWORD, &["--role", "pinned-ip"])?;
         Ok(Self { authority, agent, _sshd: sshd, lab })
     }
 }

@@ -1,4 +1,4 @@
-//! What a guest is given to run: the package, the suite, and the script that runs them.
+//! What a guest is given to run: the package, the suite with the authority and the client, and the script that runs them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,11 @@ impl Payload {
         let tests = built(&["test", "--no-run", "--package", "cotter-tests", "--test", "suite"])?;
         let suite = tests.iter().find(|(name, _)| name == "suite").context("cargo has built no suite")?;
         copy(&suite.1, "suite")?;
+        // The package is the node's alone; the lab takes these from beside the suite.
+        let others = ["build", "--bins", "--package", "cotter-authority", "--package", "cotter-client"];
+        for (name, program) in built(&others)? {
+            copy(&program, &name)?;
+        }
         fs::write(directory.join("filter"), filter.join(" "))?;
         let archive = cache::directory().join("payload.tar");
         let mut tar = Command::new("tar");
