@@ -15,6 +15,8 @@ mod program;
 /// xdp-filter, to compare with.
 mod xdp_filter;
 
+/// Logins through the authority, and what they are made of.
+mod authority;
 /// From a lock to the first packet that is dropped.
 mod locks;
 /// Logins with and without the agent.

@@ -1,5 +1,6 @@
 //! What is measured in a round, under which names, and the goals that are made of it.
 
+use crate::authority::Figured;
 use crate::figures::Figures;
 use crate::locks::Lock;
 use crate::logins::Logins;
@@ -12,6 +13,8 @@ pub(crate) struct Round {
     pub(crate) packets: Packets,
     /// Milliseconds a login.
     pub(crate) logins: Logins,
+    /// What the authority takes.
+    pub(crate) authority: Figured,
     /// Milliseconds from a lock on.
     pub(crate) lock: Lock,
 }
@@ -26,7 +29,7 @@ pub(crate) struct Row {
 }
 
 /// All figures of a round.
-pub(crate) const ROWS: [Row; 12] = [
+pub(crate) const ROWS: [Row; 18] = [
     Row::new("bare_pass_ns", "XDP program that passes at once", |round| Some(round.packets.bare_pass)),
     Row::new("parse_plainly_ns", "parses Ethernet, IPv4, TCP; passes", |round| {
         Some(round.packets.parse_plainly)
@@ -41,6 +44,22 @@ pub(crate) const ROWS: [Row; 12] = [
         Some(round.logins.script)
     }),
     Row::new("login_agent_ms", "ssh … true, with the agent", |round| Some(round.logins.agent)),
+    Row::new("authority_login_ms", "login through the authority, of 4 people at once", |round| {
+        Some(round.authority.login)
+    }),
+    Row::new("authority_alone_ms", "… its argon2id and its signature alone", |round| {
+        Some(round.authority.alone)
+    }),
+    Row::new("authority_wait_p50_ms", "… what one of the 4 waits, p50", |round| {
+        Some(round.authority.waits[0])
+    }),
+    Row::new("authority_wait_p99_ms", "… what one of the 4 waits, p99", |round| {
+        Some(round.authority.waits[1])
+    }),
+    Row::new("issue_p50_us", "certificate without a password: serial number, signature, p50", |round| {
+        Some(round.authority.issue[0])
+    }),
+    Row::new("issue_p99_us", "… p99", |round| Some(round.authority.issue[1])),
     Row::new("lock_in_force_ms", "`cotter-agent lock` to the session cut in the map", |round| {
         Some(round.lock.in_force)
     }),
@@ -84,7 +103,7 @@ pub(crate) struct Goal {
 }
 
 /// All goals.
-pub(crate) const GOALS: [Goal; 4] = [
+pub(crate) const GOALS: [Goal; 5] = [
     Goal {
         name: "unprotected_to_parse",
         what: "packet to an unprotected port / parsing the same headers",
@@ -105,6 +124,13 @@ pub(crate) const GOALS: [Goal; 4] = [
         limit: 5.0,
         unit: "ms",
         of: |round| round.logins.agent - round.logins.script,
+    },
+    Goal {
+        name: "authority_to_alone",
+        what: "login through the authority / its argon2id and signature alone",
+        limit: 1.5,
+        unit: "x",
+        of: |round| round.authority.login / round.authority.alone,
     },
     Goal {
         name: "lock_to_drop",

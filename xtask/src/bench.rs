@@ -45,8 +45,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 fn build() -> Result<()> {
     let mut build = cargo::command();
     build.args(["build", "--release", "--bins"]);
-    build.args(["--package", "cotter-agent", "--package", "cotter-hook", "--package", "cotter-tests"]);
-    step::run("cargo build --release: agent, kernel programs, hook, bench", &mut build).map(drop)
+    for package in ["cotter-agent", "cotter-authority", "cotter-client", "cotter-hook", "cotter-tests"] {
+        build.args(["--package", package]);
+    }
+    step::run("cargo build --release: agent, kernel programs, hook, authority, client, bench", &mut build)
+        .map(drop)
 }
 
 /// Builds the kernel programs to compare with; the path of their object.
