@@ -119,7 +119,7 @@ impl Sessions {
     pub fn set_mode(&self, mode: Mode, on_cut: OnCut) {
         let mut state = self.state();
         (state.mode, state.on_cut) = (mode, on_cut);
-        self.end_what_is_cut(&mut state);
+        self.end_what_is_cut(&mut state, |_| true);
     }
 
     /// Takes the mark of a lock off sessions that it did not end, unless something still locks them.
@@ -138,21 +138,11 @@ impl Sessions {
         }
     }
 
-    /// Ends sockets of cut sessions that are still there.
-    pub(super) fn end_what_is_cut(&self, state: &mut State) {
+    /// Ends sockets of cut sessions that are still there; of those that are meant.
+    pub(super) fn end_what_is_cut(&self, state: &mut State, is_meant: impl Fn(&SessionId) -> bool) {
         let State { live, mode, on_cut, .. } = state;
-        for session in live.values_mut().filter(|session| session.cut.is_some()) {
+        for (_, session) in live.iter_mut().filter(|(id, session)| session.cut.is_some() && is_meant(id)) {
             self.end(session, *mode, *on_cut);
-        }
-    }
-
-    /// The same of some.
-    pub(super) fn end_those(&self, state: &mut State, ids: &[SessionId]) {
-        let State { live, mode, on_cut, .. } = state;
-        for id in ids {
-            if let Some(session) = live.get_mut(id).filter(|session| session.cut.is_some()) {
-                self.end(session, *mode, *on_cut);
-            }
         }
     }
 }

@@ -7,14 +7,22 @@ use agent_ebpf::{Session, SessionState};
 /// The note's bit for sessions that are to end, whatever the mode has become since.
 const DOOMED: u8 = 0x80;
 
-/// The causes, by their numbers in notes, from 1. New ones come last.
 const CAUSES: [CutCause; 4] = [CutCause::Lock, CutCause::Expired, CutCause::Command, CutCause::NewAddress];
+
+/// A cause's number in notes; 0 is none. A new one goes into `CAUSES` too.
+const fn number(cause: CutCause) -> u8 {
+    match cause {
+        CutCause::Lock => 1,
+        CutCause::Expired => 2,
+        CutCause::Command => 3,
+        CutCause::NewAddress => 4,
+    }
+}
 
 /// A session that is cut. Who is doomed once remains so.
 pub(super) fn cut(session: Session, cause: CutCause, doomed: bool) -> Session {
-    let number = CAUSES.iter().position(|known| *known == cause).map_or(0, |index| index as u8 + 1);
     let doomed = if doomed || is_doomed(&session) { DOOMED } else { 0 };
-    session.with_state(SessionState::Cut).with_note(number | doomed)
+    session.with_state(SessionState::Cut).with_note(number(cause) | doomed)
 }
 
 /// The same session as if it had never been cut.
@@ -24,9 +32,9 @@ pub(super) fn lifted(session: Session) -> Session {
 
 /// Why a session is cut, if it is; for want of a note, by a lock.
 pub(super) fn cause(session: &Session) -> Option<CutCause> {
-    let number = usize::from(session.note() & !DOOMED);
-    let known = number.checked_sub(1).and_then(|index| CAUSES.get(index));
-    (session.state() == SessionState::Cut).then(|| known.copied().unwrap_or(CutCause::Lock))
+    let noted = session.note() & !DOOMED;
+    let known = CAUSES.into_iter().find(|cause| number(*cause) == noted);
+    (session.state() == SessionState::Cut).then(|| known.unwrap_or(CutCause::Lock))
 }
 
 /// Whether a session was cut where that counts.

@@ -25,7 +25,7 @@ impl Sessions {
         let ended = {
             let mut state = self.state();
             let ended = take_ended(&mut state, &closed, self.cgroups.as_ref());
-            self.end_what_is_cut(&mut state);
+            self.end_what_is_cut(&mut state, |_| true);
             ended
         };
         for Ended { live, dropped } in ended {

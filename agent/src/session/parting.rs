@@ -35,14 +35,14 @@ impl Sessions {
         state.farewells = None;
         let all: Vec<SessionId> = state.live.keys().copied().collect();
         state.part_at_once(&all);
-        self.end_what_is_cut(&mut state);
+        self.end_what_is_cut(&mut state, |_| true);
     }
 
     /// Ends sessions whose terminals have been told.
     pub(crate) fn end_parted(&self, ids: &[SessionId]) {
         let mut state = self.state();
         state.part_at_once(ids);
-        self.end_those(&mut state, ids);
+        self.end_what_is_cut(&mut state, |id| ids.contains(id));
     }
 }
 
