@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use pinning::Role;
 use serde::Deserialize;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::observe::Hops;
 use crate::store::Location;
@@ -193,13 +194,26 @@ fn networks(texts: &[String]) -> Result<Vec<IpNet>, String> {
 fn location(text: Option<&str>, state_dir: &Path) -> Result<Location, String> {
     match text {
         None => Ok(Location::Sqlite(state_dir.join("authority.db"))),
-        Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-            Ok(Location::Postgres(url.to_owned()))
-        }
+        Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => postgres(url),
         Some(other) => match other.strip_prefix("sqlite://") {
             Some(path) if path.starts_with('/') => Ok(Location::Sqlite(path.into())),
             _ => Err("storage is neither sqlite:///PATH nor postgres://…".into()),
         },
+    }
+}
+
+/// Hashes of passwords, second factors and roles go there and back: in clear on this machine alone.
+fn postgres(url: &str) -> Result<Location, String> {
+    let options: PgConnectOptions =
+        url.parse().map_err(|_may_hold_a_password: sqlx::Error| "storage is no address of a PostgreSQL")?;
+    let host = options.get_host();
+    let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_here =
+        options.get_socket().is_some() || host.starts_with('/') || host == "localhost" || is_loopback;
+    if is_here || matches!(options.get_ssl_mode(), PgSslMode::VerifyFull) {
+        Ok(Location::Postgres(url.to_owned()))
+    } else {
+        Err(format!("storage: a PostgreSQL on another machine ({host}) needs ?sslmode=verify-full"))
     }
 }
 
@@ -244,6 +258,20 @@ mod tests {
     }
 
     #[test]
+    fn a_postgresql_is_on_this_machine_or_reached_by_tls() {
+        for url in [
+            "postgres:///cotter?host=/run/postgresql",
+            "postgres://cotter@localhost/cotter",
+            "postgres://[::1]/cotter",
+            "postgres://db.example.com/cotter?sslmode=verify-full",
+        ] {
+            let config = load(&format!("name = \"a\"\nstorage = \"{url}\"")).unwrap();
+            assert_eq!(config.storage, Location::Postgres(url.to_owned()));
+        }
+        assert!(load("name = \"a\"\nstorage = \"postgres://db/cotter?sslmode=require\"").is_err());
+    }
+
+    #[test]
     fn errors_say_where_and_what() {
         for (text, error) in [
             ("name = \"\"", "/authority.toml: name is empty or holds a slash"),
@@ -251,6 +279,10 @@ mod tests {
             ("name = \"a\"\nproxy_protocol = \"auto\"", "/authority.toml:2:18: unknown variant `auto`"),
             ("name = \"a\"\nproxy_protocol = \"on\"", "/authority.toml: trusted_proxies goes with"),
             ("name = \"a\"\ntrusted_proxies = [\"10.0.0.1\"]", "/authority.toml: trusted_proxies goes with"),
+            (
+                "name = \"a\"\nstorage = \"postgres://db/cotter\"",
+                "/authority.toml: storage: a PostgreSQL on another machine (db) needs ?sslmode=verify-full",
+            ),
             ("name = \"a\"\nstorage = \"mysql://\"", "/authority.toml: storage is neither"),
         ] {
             let found = load(text).unwrap_err();

@@ -36,6 +36,9 @@ pub enum NoGrant {
     /// Their roles allow no login.
     #[error("has roles that allow no login")]
     NoLogins,
+    /// One of their roles gives certificates no time.
+    #[error("has a role whose max_session_ttl is less than a second")]
+    NoTime,
     /// A role demands a pin, and nobody vouches for the address.
     #[error("is to be pinned, and nobody vouches for the client's address")]
     AddressUnknown,
@@ -57,10 +60,14 @@ impl Grant {
             return Err(NoGrant::NoLogins);
         }
         let options = || roles.iter().map(|role| &role.options);
+        let lifetime = options().filter_map(|options| options.max_session_ttl).min().unwrap_or(LIFETIME);
+        if lifetime.as_secs() == 0 {
+            return Err(NoGrant::NoTime);
+        }
         Ok(Self {
             roles: person.roles.clone(),
             logins,
-            lifetime: options().filter_map(|options| options.max_session_ttl).min().unwrap_or(LIFETIME),
+            lifetime,
             pinned: options().any(|options| options.pin_source_ip),
             second_factor: options().any(|options| options.require_second_factor),
         })
@@ -91,6 +98,7 @@ mod tests {
         };
         let text = role("plain", "")
             + &role("pinned", "pin_source_ip: true, max_session_ttl: 1h")
+            + &role("none", "max_session_ttl: 900ms")
             + &role("short", "max_session_ttl: 5m, require_second_factor: true");
         Role::parse_all(&text).unwrap()
     }
@@ -123,6 +131,7 @@ mod tests {
     fn who_has_no_role_or_one_that_is_not_there_gets_nothing() {
         assert_eq!(grant(&[]), Err(NoGrant::NoRoles));
         assert_eq!(grant(&["plain", "gone"]), Err(NoGrant::RoleUnknown("gone".into())));
+        assert_eq!(grant(&["plain", "none"]), Err(NoGrant::NoTime));
         let nobody = Person { logins: Vec::new(), ..person(&["plain"]) };
         let roles = roles();
         assert_eq!(Grant::of(&nobody, |_| roles.first()), Err(NoGrant::NoLogins));

@@ -34,8 +34,8 @@ impl Hops {
     /// Who a request is from, of the values of its `X-Forwarded-For` lines, in order. `None`: nobody vouches for an
     /// address.
     ///
-    /// Such lines count only from a trusted hop; and of a trusted hop that does not tell, the client is not known: it is
-    /// not the hop.
+    /// Such lines count only from a trusted hop. Of a trusted hop that does not tell, the client is not known: it is not the
+    /// hop; but whom a header of the connection names is the client, wherever it is, unless hops tell more.
     ///
     /// # Errors
     /// What a trusted hop has written is no list of addresses.
@@ -49,7 +49,7 @@ impl Hops {
             return Ok(Some(hop.clone()));
         }
         if !self.forwarded_for {
-            return Ok(None);
+            return Ok((hop.how != How::Direct).then(|| hop.clone()));
         }
         let client = forwarded_for(lines, |address| self.trusts(address))?;
         Ok(client.map(|address| Observed { address, how: How::XForwardedFor { via: hop.address } }))
@@ -126,6 +126,9 @@ mod tests {
         let inner = Sender::proxied(&parse("PROXY TCP4 10.0.0.2 192.0.2.1 1 2\r\n"), hop);
         let told = observed(&hops(), &inner, &["198.51.111.1"]);
         assert_eq!(told.as_deref(), Some("198.51.111.1 (x-forwarded-for via 10.0.0.2)"));
+        let silent = Hops { forwarded_for: false, ..hops() };
+        let inside = observed(&silent, &inner, &["198.51.111.1"]);
+        assert_eq!(inside.as_deref(), Some("10.0.0.2 (proxy-v1 via 10.0.0.1)"));
         let unknown = Sender::proxied(&parse("PROXY UNKNOWN\r\n"), hop);
         assert_eq!(observed(&hops(), &unknown, &["198.51.111.1"]), None);
     }

@@ -76,20 +76,23 @@ pub(crate) fn require_allowed(roles: &[&Role], login: &str, admitted: &Admitted)
     Ok(())
 }
 
-/// The logins that roles give somebody whose own are `own`: those, and the ones that roles name, as far as the roles
-/// allow them; each once, in order.
+/// The logins that roles give somebody whose own are `own`: those, the ones that roles name, and what templates make of their
+/// own, as far as the roles allow them; each once, in order.
 pub fn logins_of(roles: &[&Role], own: &[String]) -> Vec<String> {
-    let named = roles.iter().filter_map(|role| role.allow_logins.as_ref()).flatten();
-    let named = named.filter_map(|pattern| match pattern {
-        LoginPattern::Literal(name) => Some(name),
-        LoginPattern::Any | LoginPattern::Principal { .. } => None,
+    let patterns = roles.iter().filter_map(|role| role.allow_logins.as_ref()).flatten();
+    let named = patterns.flat_map(|pattern| match pattern {
+        LoginPattern::Any => Vec::new(),
+        LoginPattern::Literal(name) => vec![name.clone()],
+        LoginPattern::Principal { prefix, suffix } => {
+            own.iter().map(|login| format!("{prefix}{login}{suffix}")).collect()
+        }
     });
-    let logins: BTreeSet<&String> = own.iter().chain(named).collect();
-    let allowed = |login: &&String| {
-        let admitted = Admitted { principal: (*login).clone(), line: (*login).clone() };
+    let logins: BTreeSet<String> = own.iter().cloned().chain(named).collect();
+    let allowed = |login: &String| {
+        let admitted = Admitted { principal: login.clone(), line: login.clone() };
         require_allowed(roles, login, &admitted).is_ok()
     };
-    logins.into_iter().filter(allowed).cloned().collect()
+    logins.into_iter().filter(allowed).collect()
 }
 
 #[cfg(test)]
@@ -171,6 +174,7 @@ mod tests {
             given(&["{allow: {logins: [root, deploy]}}", "{deny: {logins: [root]}}"], &["alice"]),
             ["deploy"]
         );
+        assert_eq!(given(&["{allow: {logins: ['adm-{{internal.logins}}']}}"], &["alice"]), ["adm-alice"]);
         assert!(given(&["{allow: {logins: []}}"], &["alice"]).is_empty());
         assert!(given(&[], &[]).is_empty());
     }

@@ -61,7 +61,10 @@ impl Store {
     /// That the store does not answer.
     pub async fn next_serial(&self) -> Result<u64, StoreError> {
         let next = "UPDATE counter SET value = value + 1 WHERE name = 'serial' RETURNING value";
-        let serial: i64 = sqlx::query_scalar(next).fetch_one(&self.pool).await?;
+        // By itself the statement would have given its answer before it is known to be kept.
+        let mut transaction = self.pool.begin().await?;
+        let serial: i64 = sqlx::query_scalar(next).fetch_one(&mut *transaction).await?;
+        transaction.commit().await?;
         Ok(serial.unsigned_abs())
     }
 }
