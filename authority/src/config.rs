@@ -206,7 +206,7 @@ fn location(text: Option<&str>, state_dir: &Path) -> Result<Location, String> {
 fn postgres(url: &str) -> Result<Location, String> {
     let options: PgConnectOptions =
         url.parse().map_err(|_may_hold_a_password: sqlx::Error| "storage is no address of a PostgreSQL")?;
-    let host = options.get_host();
+    let host = options.get_host().trim_matches(['[', ']']);
     let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     let is_here =
         options.get_socket().is_some() || host.starts_with('/') || host == "localhost" || is_loopback;
