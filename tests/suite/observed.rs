@@ -218,6 +218,27 @@ fn two_nginx_in_a_row_tell_the_address_and_lists_that_are_none_are_refused() -> 
 }
 
 #[test]
+fn nginx_before_haproxy_tells_the_address_by_both_of_their_words() -> Result<()> {
+    let told = Told::by("proxy_protocol = \"on\"\ntrust_x_forwarded_for = true")?;
+    let _haproxy = told.haproxy(PORT, NODE_V4.into(), "send-proxy-v2")?;
+    let l4 = SocketAddr::new(INSIDE.v4.into(), PORT);
+    let nginx = Nginx::start(&told.lab.inside(), PORT + 1, l4)?;
+    let elsewhere = told.lab.elsewhere();
+    for to in families(INSIDE) {
+        let own = if to.is_ipv4() { families(ELSEWHERE)[0] } else { families(ELSEWHERE)[1] };
+        let lines = &["X-Forwarded-For: 198.51.111.1"];
+        let to = SocketAddr::new(to, PORT + 1);
+        let l7 = Https { from: &elsewhere, to, fingerprint: nginx.fingerprint(), before: b"", lines };
+        assert_eq!(observed(l7)?, format!("{own} (x-forwarded-for via 198.51.44.3)"));
+        // Who comes by HAProxy alone has no say in the other.
+        let to = SocketAddr::new(to.ip(), PORT);
+        let l4 = Https { to, fingerprint: told.authority.fingerprint(), ..l7 };
+        assert_eq!(observed(l4)?, format!("{own} (proxy-v2 via 198.51.44.3)"));
+    }
+    Ok(())
+}
+
+#[test]
 fn without_a_word_of_a_trusted_hop_the_address_is_unknown_and_a_pinned_role_is_refused() -> Result<()> {
     let told = Told::by_forwarded_for()?;
     let at = told.authority.at(NODE_V4.into());

@@ -25,6 +25,8 @@ pub(crate) enum Needs {
     Measuring,
     /// Virtual machines.
     Vm,
+    /// Fuzz targets.
+    Fuzzing,
     /// Format, lints, licences.
     Linting,
     /// Mutants.
@@ -42,7 +44,7 @@ impl Needs {
 
     /// Whether the kernel programs are built.
     fn kernel_programs(self) -> bool {
-        self != Self::Mutating
+        self != Self::Mutating && self != Self::Fuzzing
     }
 }
 
@@ -76,6 +78,8 @@ const LAB: [Need; 21] = [
     ("nginx", NGINX),
     ("openssl", "openssl"),
 ];
+/// For libFuzzer, which comes as source in C++.
+const FUZZ: [Need; 1] = [("c++", "g++")];
 /// For the list of advisories, which is a git repository.
 const LINT: [Need; 2] = [("git", "git"), ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates")];
 /// To find out what the binaries need, and to look the package over.
@@ -150,6 +154,9 @@ fn packages(needs: Needs) -> Result<()> {
     look(&BUILD);
     if needs.include(Needs::Running) {
         look(&LAB);
+    }
+    if [Needs::Fuzzing, Needs::Running, Needs::Linting].into_iter().any(|task| needs.include(task)) {
+        look(&FUZZ);
     }
     if needs.include(Needs::Vm) {
         look(&VM);
