@@ -186,7 +186,13 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 fn networks(texts: &[String]) -> Result<Vec<IpNet>, String> {
     let network = |text: &String| {
         let alone = || text.parse::<std::net::IpAddr>().map(IpNet::from).ok();
-        text.parse().ok().or_else(alone).ok_or_else(|| format!("trusted_proxies: {text:?} is no network"))
+        let network = text.parse().ok().or_else(alone);
+        let network = network.ok_or_else(|| format!("trusted_proxies: {text:?} is no network"))?;
+        // Observed addresses are canonical: none would ever be in it.
+        if matches!(network, IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some() && v6.prefix_len() >= 96) {
+            return Err(format!("trusted_proxies: {text:?} is IPv4: write it as such"));
+        }
+        Ok(network)
     };
     texts.iter().map(network).collect()
 }
@@ -282,6 +288,10 @@ mod tests {
             (
                 "name = \"a\"\nstorage = \"postgres://db/cotter\"",
                 "/authority.toml: storage: a PostgreSQL on another machine (db) needs ?sslmode=verify-full",
+            ),
+            (
+                "name = \"a\"\ntrusted_proxies = [\"::ffff:10.0.0.0/104\"]",
+                "/authority.toml: trusted_proxies: \"::ffff:10.0.0.0/104\" is IPv4",
             ),
             ("name = \"a\"\nstorage = \"mysql://\"", "/authority.toml: storage is neither"),
         ] {

@@ -11,6 +11,7 @@ pub mod certificate;
 /// The command line.
 pub mod cli;
 mod clock;
+mod complaint;
 /// The configuration file.
 pub mod config;
 /// A connection before its first request.

@@ -14,8 +14,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::ProxyProtocol;
-use crate::connection;
 use crate::http::{self, Authority};
+use crate::{complaint, connection};
 
 /// Connections at once; the others wait in the kernel's queue.
 const CONNECTIONS: usize = 1024;
@@ -65,7 +65,8 @@ async fn one(
     proxied: ProxyProtocol,
 ) -> io::Result<()> {
     let received = connection::receive(stream, peer, &authority.hops, proxied).await;
-    let (sender, stream) = received.map_err(io::Error::other)?;
+    let (sender, stream) =
+        received.inspect_err(|error| complaint::tell(peer, error)).map_err(io::Error::other)?;
     let stream = timeout(HANDSHAKE, tls.accept(stream)).await??;
     let routes: Router = http::routes(authority, sender);
     let mut http = hyper::server::conn::http1::Builder::new();

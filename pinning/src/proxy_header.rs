@@ -112,20 +112,19 @@ fn is_port(text: &str) -> bool {
 
 fn binary(bytes: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
     let length = FIXED + usize::from(u16::from_be_bytes([bytes[14], bytes[15]]));
-    let local = match bytes[12] {
-        0x20 => true,
-        0x21 => false,
+    let addresses = match bytes[12] {
+        // Of one who speaks for themselves everything else is ignored, the family too.
+        0x20 => None,
+        0x21 => Some(addresses_length(bytes[13]).ok_or(ProxyHeaderError::BadKind)?),
         _ => return Err(ProxyHeaderError::BadKind),
     };
-    let addresses = addresses_length(bytes[13]).ok_or(ProxyHeaderError::BadKind)?;
     if length > ProxyHeader::LONGEST {
         return Err(ProxyHeaderError::BadLength);
     }
     let Some(payload) = bytes.get(FIXED..length) else { return Ok(None) };
-    if local {
-        // Everything else must be ignored.
+    let Some(addresses) = addresses else {
         return Ok(Some(ProxyHeader { version: 2, client: ProxiedClient::Itself, length }));
-    }
+    };
     let (addresses, fields) = payload.split_at_checked(addresses).ok_or(ProxyHeaderError::BadLength)?;
     let client = match (bytes[13], addresses) {
         (TCP4, [a, b, c, d, ..]) => ProxiedClient::At(IpAddr::from([*a, *b, *c, *d]).into()),
@@ -243,6 +242,7 @@ mod tests {
         assert_eq!(client(&v2(0x21, 0x21, &addresses)), at("2001::7"));
         assert_eq!(client(&v2(0x20, 0x00, b"")), ProxiedClient::Itself);
         assert_eq!(client(&v2(0x20, 0x11, &V4)), ProxiedClient::Itself);
+        assert_eq!(client(&v2(0x20, 0xff, b"what ever")), ProxiedClient::Itself);
         assert_eq!(client(&v2(0x21, 0x00, b"what ever")), ProxiedClient::Unknown);
         assert_eq!(client(&v2(0x21, 0x12, &V4)), ProxiedClient::Unknown);
         assert_eq!(client(&v2(0x21, 0x31, &[0; 216])), ProxiedClient::Unknown);

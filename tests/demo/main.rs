@@ -1,5 +1,7 @@
 //! The story of a stolen certificate, played with a real sshd, a real agent and real packets.
 
+/// The second part: balancers in front of the authority say whom they forward, and nobody else is asked.
+mod balancers;
 /// The play: its steps in order, and the table at the end.
 mod play;
 /// The stage: node, authority, sshd, agent.
@@ -19,7 +21,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let logs = std::env::args().any(|argument| argument == "--logs");
-    match play::run(logs) {
+    match play::run(logs).and_then(|right| Ok(balancers::play()? && right)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -9,6 +9,8 @@
 //! | `network` | who is wired to the node, and by which addresses |
 //! | `authority` | a real authority on the node, and people who log in there |
 //! | `laptop` | a person's own machine, with the client |
+//! | `haproxy`, `nginx` | real balancers in front of it |
+//! | `https` | a request of which every byte is the test's |
 //! | `ca` | a certificate authority and what it issues |
 //! | `hoard` | certificates by the hundred, and the ssh-agent that offers them |
 //! | `sshd` | a real sshd on the node |
@@ -29,11 +31,14 @@ mod capture;
 pub mod counter;
 mod eventually;
 pub mod frames;
+mod haproxy;
 mod hoard;
+mod https;
 pub mod kernel;
 mod lab;
 mod laptop;
 mod network;
+mod nginx;
 mod place;
 mod process;
 mod runner;
@@ -47,10 +52,13 @@ pub use authority::Authority;
 pub use ca::{Ca, Identity, Order};
 pub use capture::Capture;
 pub use eventually::{eventually, within};
+pub use haproxy::Haproxy;
 pub use hoard::Hoard;
+pub use https::{Answer, Https, until_closed};
 pub use lab::{Lab, cgroup2};
 pub use laptop::Laptop;
 pub use network::{ALICE, ELSEWHERE, INSIDE, NODE_V4, NODE_V6, Wire};
+pub use nginx::Nginx;
 pub use place::Place;
 pub use process::Process;
 pub use ssh::{Login, Session};

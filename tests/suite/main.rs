@@ -20,6 +20,8 @@ mod dead_agent;
 mod doctor;
 /// Terminals are told why their session ends, and none holds up a lock, a login or the agent's end.
 mod farewell;
+/// Certificates of other programs, with a real sshd and a real agent.
+mod interop;
 /// The kernel program and the pure function agree on generated packets.
 mod kernel_verdict;
 /// The agent killed at every system call of a login: the login fails, or its session is known afterwards.
@@ -36,6 +38,8 @@ mod metrics;
 mod modes;
 /// Programs of others on the same interface go on, and so does ours.
 mod neighbours;
+/// Where a login comes from, through real balancers; and that nobody else has a say in it.
+mod observed;
 /// A user's own environment file in the distribution's own PAM stack: nobody gets in by false facts.
 mod pam_stack;
 /// How far a word of the administrator's reaches: whom a lock names, for how long, and whom nothing keeps out.

@@ -4,6 +4,8 @@
 mod bench;
 /// The story, played in namespaces of its own.
 mod demo;
+/// What strangers send, made up by libFuzzer: briefly with all other tests, for longer by itself.
+mod fuzz;
 /// Format, clippy for host and kernel, licences, advisories and sources.
 mod lint;
 /// Whether the tests notice when the rules are changed.
@@ -52,6 +54,8 @@ enum Task {
     Bench(bench::Options),
     /// Run the suite in virtual machines, on the kernels that nodes run (needs root)
     Vm(vm::Options),
+    /// Make up what strangers may send, until something breaks or the time is over
+    Fuzz(fuzz::Options),
     /// Change the rules in many small ways, and see that the tests notice
     Mutants(mutants::Options),
     /// Build the Debian package
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Vm(options) => vm::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Mutants(options) => mutants::run(&options),
         Task::Package => package::run().map(|_package| ExitCode::SUCCESS),
         Task::Lint => lint::run(),

@@ -25,6 +25,8 @@ pub(crate) enum Needs {
     Measuring,
     /// Virtual machines.
     Vm,
+    /// Fuzz targets.
+    Fuzzing,
     /// Format, lints, licences.
     Linting,
     /// Mutants.
@@ -42,7 +44,7 @@ impl Needs {
 
     /// Whether the kernel programs are built.
     fn kernel_programs(self) -> bool {
-        self != Self::Mutating
+        self != Self::Mutating && self != Self::Fuzzing
     }
 }
 
@@ -53,7 +55,7 @@ type Need = (&'static str, &'static str);
 /// task was built on this machine.
 const BUILD: [Need; 2] = [("cc", "gcc"), ("/usr/include/stdio.h", "libc6-dev")];
 /// For the lab and the suite.
-const LAB: [Need; 18] = [
+const LAB: [Need; 21] = [
     ("/usr/lib/systemd/systemd", "systemd"),
     ("sshd", SSHD),
     ("ssh", "openssh-client"),
@@ -72,7 +74,12 @@ const LAB: [Need; 18] = [
     ("nft", "nftables"),
     ("iptables-save", "iptables"),
     ("mptcpize", "mptcpize"),
+    ("haproxy", HAPROXY),
+    ("nginx", NGINX),
+    ("openssl", "openssl"),
 ];
+/// For libFuzzer, which comes as source in C++.
+const FUZZ: [Need; 1] = [("c++", "g++")];
 /// For the list of advisories, which is a git repository.
 const LINT: [Need; 2] = [("git", "git"), ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates")];
 /// To find out what the binaries need, and to look the package over.
@@ -90,6 +97,15 @@ const VM: [Need; 6] = [
 const BENCH: [Need; 1] = [("xdp-filter", "xdp-tools")];
 const SSHD: &str = "openssh-server";
 const PROMETHEUS: &str = "prometheus";
+const HAPROXY: &str = "haproxy";
+const NGINX: &str = "nginx";
+/// Packages with a service, its program and its name.
+const SERVERS: [(&str, &str, &str); 4] = [
+    (SSHD, "sshd", "ssh"),
+    (PROMETHEUS, "prometheus", "prometheus"),
+    (HAPROXY, "haproxy", "haproxy"),
+    (NGINX, "nginx", "nginx"),
+];
 /// For building the linker.
 const LINKER: [Need; 4] = [
     ("/usr/lib/llvm-22/bin/llvm-config", "llvm-22-dev"),
@@ -139,6 +155,9 @@ fn packages(needs: Needs) -> Result<()> {
     if needs.include(Needs::Running) {
         look(&LAB);
     }
+    if [Needs::Fuzzing, Needs::Running, Needs::Linting].into_iter().any(|task| needs.include(task)) {
+        look(&FUZZ);
+    }
     if needs.include(Needs::Vm) {
         look(&VM);
     }
@@ -175,12 +194,11 @@ fn install(packages: &[&str]) -> Result<()> {
         bail!("missing packages, and only root can install them: apt-get install {list}");
     }
     let installed = apt::install(packages);
-    // Also if some other package failed: the next call finds sshd there, and cannot know that nobody wanted it to run.
-    if packages.contains(&SSHD) && find("sshd").is_some() {
-        apt::disable_service("ssh")?;
-    }
-    if packages.contains(&PROMETHEUS) && find("prometheus").is_some() {
-        apt::disable_service("prometheus")?;
+    // Also if some other package failed: the next call finds them there, and cannot know that nobody wanted them to run.
+    for (package, program, service) in SERVERS {
+        if packages.contains(&package) && find(program).is_some() {
+            apt::disable_service(service)?;
+        }
     }
     installed
 }
