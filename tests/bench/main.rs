@@ -15,6 +15,8 @@ mod program;
 /// xdp-filter, to compare with.
 mod xdp_filter;
 
+/// The same from a lock at the authority that a hundred agents follow.
+mod followers;
 /// From a lock to the first packet that is dropped.
 mod locks;
 /// Logins with and without the agent.

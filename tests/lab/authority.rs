@@ -1,5 +1,7 @@
 //! A real authority on the node, and people who log in there.
 
+mod policy;
+
 use std::io::Write;
 use std::process::{Output, Stdio};
 
@@ -26,7 +28,7 @@ pub struct Authority {
     fingerprint: String,
     /// What nodes trust.
     pub ca: Ca,
-    _process: Process,
+    process: Process,
 }
 
 impl Authority {
@@ -41,7 +43,7 @@ impl Authority {
         let ca = Ca::known(node, "authority", &keys.collect::<Vec<_>>().join("\n"))?;
         let process =
             node.spawn(Place::command(AUTHORITY).arg("run").stdout(Stdio::null()).stderr(Stdio::null()))?;
-        let authority = Self { node: node.clone(), fingerprint, ca, _process: process };
+        let authority = Self { node: node.clone(), fingerprint, ca, process };
         let listens = || node.enter(|| std::net::TcpStream::connect((NODE_V4, PORT)).is_ok());
         eventually("the authority listens", || Ok(listens()?.then_some(())))?;
         Ok(authority)
