@@ -15,12 +15,15 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::{Issued, LoginRequest, Observation, Place, Refusal, Trust};
+use crate::policy::LONGEST_DOCUMENT;
+use crate::{Issued, LoginRequest, Observation, Place, Refusal, SignedPolicy, Trust};
 
 /// Longest that a request takes, with all that comes before it.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest answer, in bytes.
 const LONGEST: usize = 256 * 1024;
+/// Longest policy: a quotation mark takes two bytes within a text of JSON's.
+const LONGEST_POLICY: usize = 2 * LONGEST_DOCUMENT + LONGEST;
 
 /// Why there is no answer, or not the one that was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,9 @@ pub enum AuthorityError {
     #[error("{}", .0.message)]
     Refused(Refusal),
 }
+
+/// What goes wrong on the way.
+type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 /// An authority and what makes it the right one.
 #[derive(Debug, Clone)]
@@ -73,6 +79,18 @@ impl Authority {
         self.ask(Method::POST, "/v1/login", body.into()).await
     }
 
+    /// The policy, as soon as there is one with a higher version than `after`; none if there is not within `wait`. An
+    /// authority whose own is lower shows it at the end, so that its caller can tell.
+    ///
+    /// # Errors
+    /// See [`AuthorityError`].
+    pub async fn policy(&self, after: u64, wait: Duration) -> Result<Option<SignedPolicy>, AuthorityError> {
+        let path = format!("/v1/policy?after={after}&wait={}", wait.as_secs());
+        let exchange = self.exchange(Method::GET, &path, Bytes::new(), LONGEST_POLICY);
+        let (status, body) = self.within(PATIENCE + wait, exchange).await?;
+        if status == StatusCode::NOT_MODIFIED { Ok(None) } else { self.read(status, &body).map(Some) }
+    }
+
     fn unreachable(&self, why: impl fmt::Display) -> AuthorityError {
         AuthorityError::Unreachable { place: self.place.clone(), why: why.to_string() }
     }
@@ -83,13 +101,28 @@ impl Authority {
         path: &str,
         body: Bytes,
     ) -> Result<T, AuthorityError> {
-        let elapsed = |_| self.unreachable(format!("no answer within {} s", PATIENCE.as_secs()));
-        let answer = timeout(PATIENCE, self.exchange(method, path, body)).await.map_err(elapsed)?;
-        let (status, body) = answer.map_err(|why| self.unreachable(why))?;
+        let (status, body) = self.within(PATIENCE, self.exchange(method, path, body, LONGEST)).await?;
+        self.read(status, &body)
+    }
+
+    async fn within(
+        &self,
+        patience: Duration,
+        exchange: impl Future<Output = Result<(StatusCode, Bytes), Fault>>,
+    ) -> Result<(StatusCode, Bytes), AuthorityError> {
+        let elapsed = |_| self.unreachable(format!("no answer within {} s", patience.as_secs()));
+        timeout(patience, exchange).await.map_err(elapsed)?.map_err(|why| self.unreachable(why))
+    }
+
+    fn read<T: for<'de> Deserialize<'de>>(
+        &self,
+        status: StatusCode,
+        body: &Bytes,
+    ) -> Result<T, AuthorityError> {
         if status == StatusCode::OK {
-            return serde_json::from_slice(&body).map_err(|error| self.unreachable(error));
+            return serde_json::from_slice(body).map_err(|error| self.unreachable(error));
         }
-        match serde_json::from_slice(&body) {
+        match serde_json::from_slice(body) {
             Ok(refusal) => Err(AuthorityError::Refused(refusal)),
             Err(_no_json) => Err(self.unreachable(format!("answers {status}"))),
         }
@@ -100,7 +133,8 @@ impl Authority {
         method: Method,
         path: &str,
         body: Bytes,
-    ) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
+        longest: usize,
+    ) -> Result<(StatusCode, Bytes), Fault> {
         let Place { host, port } = &self.place;
         let stream = TcpStream::connect((host.as_str(), *port)).await?;
         let tls = TlsConnector::from(Arc::new(self.trust.client()?));
@@ -112,6 +146,65 @@ impl Authority {
         let request = request.header("content-type", "application/json").body(Full::new(body))?;
         let response = sender.send_request(request).await?;
         let status = response.status();
-        Ok((status, Limited::new(response.into_body(), LONGEST).collect().await?.to_bytes()))
+        Ok((status, Limited::new(response.into_body(), longest).collect().await?.to_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    /// What comes of asking somebody for a policy who answers with these bytes, and then holds the connection or not.
+    async fn asked(answer: String, holds: bool) -> Result<Option<SignedPolicy>, AuthorityError> {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config =
+            config.unwrap().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key);
+        let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            let _request = stream.read(&mut [0; 4096]).await;
+            // Who has heard enough goes away.
+            let _heard = stream.write_all(answer.as_bytes()).await;
+            if holds {
+                std::future::pending::<()>().await;
+            }
+        });
+        Authority::new(place, Trust::Anyone).policy(0, Duration::ZERO).await
+    }
+
+    fn refused(answer: Result<Option<SignedPolicy>, AuthorityError>) -> String {
+        answer.unwrap_err().to_string().chars().take(400).collect()
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_any_length_is_read_no_further_than_a_policy_may_be_long() {
+        let endless = format!("HTTP/1.1 200 OK\r\n\r\n\"{}", "x".repeat(LONGEST_POLICY + 1));
+        assert!(refused(asked(endless, true).await).contains("length limit exceeded"));
+    }
+
+    #[tokio::test]
+    async fn half_an_answer_is_none() {
+        let half = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"document\": \"";
+        refused(asked(half.to_owned(), false).await);
+        refused(asked("HTTP/1.1 200 OK\r\n\r\n{\"document\": \"".to_owned(), false).await);
+        refused(asked("nonsense".to_owned(), false).await);
+    }
+
+    #[tokio::test]
+    async fn nothing_new_is_no_error() {
+        let nothing = "HTTP/1.1 304 Not Modified\r\n\r\n".to_owned();
+        assert!(asked(nothing, true).await.unwrap().is_none());
     }
 }

@@ -9,7 +9,9 @@ mod authority;
 mod login;
 mod observation;
 mod place;
+mod policy;
 mod refusal;
+mod rules;
 mod trust;
 mod user_ca;
 
@@ -17,6 +19,11 @@ pub use authority::{Authority, AuthorityError};
 pub use login::{Issued, LoginRequest};
 pub use observation::Observation;
 pub use place::{Place, PlaceError};
+pub use policy::{
+    FORMAT, LONGEST_DOCUMENT, LockEntry, MOST_LOCKS, NAMESPACE, PolicyDocument, PolicyKey, PolicyKeyError,
+    SignedPolicy, SignedPolicyError,
+};
 pub use refusal::Refusal;
+pub use rules::{RoleFile, Rules, RulesError, TrustedCluster};
 pub use trust::{CaFileError, Fingerprint, FingerprintError, Shown, Trust};
 pub use user_ca::UserCa;

@@ -32,6 +32,21 @@ pub(crate) fn changed(event: &'static str, user: &str) {
     say(json!({ "event": event, "user": user }));
 }
 
+/// Nodes are told of a lock.
+pub(crate) fn locked(id: &str, target: &str, reason: &str) {
+    say(json!({ "event": "locked", "lock": id, "target": target, "comment": reason }));
+}
+
+/// Nodes are told that a lock is gone.
+pub(crate) fn unlocked(id: &str) {
+    say(json!({ "event": "unlocked", "lock": id }));
+}
+
+/// Nodes get another policy.
+pub(crate) fn published(version: u64) {
+    say(json!({ "event": "policy_published", "version": version }));
+}
+
 fn place(observed: Option<&Observed>) -> Value {
     observed.map_or(Value::Null, |observed| json!({ "address": observed.address, "how": observed.how }))
 }

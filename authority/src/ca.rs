@@ -95,7 +95,8 @@ pub fn make(path: &Path, comment: &str) -> Result<PrivateKey, CaError> {
     Ok(key)
 }
 
-fn read(path: &Path) -> Result<PrivateKey, CaError> {
+/// Reads a private key that only its owner may read.
+pub(crate) fn read(path: &Path) -> Result<PrivateKey, CaError> {
     let mode = fs::metadata(path).map_err(file(path))?.mode();
     if mode & 0o077 != 0 {
         return Err(CaError::Readable(path.into()));

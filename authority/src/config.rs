@@ -4,8 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use cotter_api::{RoleFile, Rules, TrustedCluster};
 use ipnet::IpNet;
-use pinning::Role;
+use pinning::{OnExpiry, Role, RoleMapEntry, RolesFrom};
 use serde::Deserialize;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
@@ -47,6 +48,22 @@ struct File {
     #[serde(default)]
     trust_x_forwarded_for: bool,
     event_log: Option<PathBuf>,
+    #[serde(default)]
+    trusted_cluster: Vec<TrustedClusterTable>,
+    policy_readers: Option<Vec<String>>,
+}
+
+/// `[[trusted_cluster]]`: keys as in agent.toml.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrustedClusterTable {
+    name: String,
+    user_ca: PathBuf,
+    roles_from: RolesFrom,
+    #[serde(default)]
+    default_roles: Vec<String>,
+    role_map: Vec<RoleMapEntry>,
+    on_expiry: Option<OnExpiry>,
 }
 
 /// `[tls]`: a certificate of somebody else's making.
@@ -82,6 +99,9 @@ pub struct Config {
     pub proxy_protocol: ProxyProtocol,
     /// Where decisions are written, beside the journal.
     pub event_log: Option<PathBuf>,
+    /// Who may read what nodes follow: callers observed in these networks; `None`: everybody.
+    pub policy_readers: Option<Vec<IpNet>>,
+    trusted_clusters: Vec<TrustedClusterTable>,
 }
 
 /// What is wrong, and where.
@@ -116,7 +136,7 @@ impl Config {
             return Err(wrong("name is empty or holds a slash".into()));
         }
         let hops = Hops {
-            trusted: networks(&file.trusted_proxies).map_err(wrong)?,
+            trusted: networks("trusted_proxies", &file.trusted_proxies).map_err(wrong)?,
             forwarded_for: file.trust_x_forwarded_for,
         };
         let told = hops.forwarded_for || file.proxy_protocol == ProxyProtocol::On;
@@ -136,7 +156,39 @@ impl Config {
             hops,
             proxy_protocol: file.proxy_protocol,
             event_log: file.event_log,
+            policy_readers: file
+                .policy_readers
+                .map(|texts| networks("policy_readers", &texts))
+                .transpose()
+                .map_err(wrong)?,
+            trusted_clusters: file.trusted_cluster,
         })
+    }
+
+    /// Reads what nodes are to go by, with these lines of CA keys, and sees to it that it goes together.
+    ///
+    /// # Errors
+    /// The first file that is wrong; what does not fit.
+    pub fn rules(&self, user_ca: &str) -> Result<Rules, ConfigError> {
+        // For the errors, which name line and column.
+        self.roles()?;
+        let trusted = self.trusted_clusters.iter().map(TrustedClusterTable::read);
+        let rules = Rules {
+            user_ca: user_ca.lines().map(str::to_owned).collect(),
+            roles: self.role_texts()?.into_iter().map(role_file).collect(),
+            trusted_clusters: trusted.collect::<Result<_, _>>()?,
+        };
+        rules.policy(&self.name).map_err(|error| ConfigError::of(&self.roles_dir, error))?;
+        Ok(rules)
+    }
+
+    /// Whether a cluster of this name is trusted.
+    pub fn trusts(&self, cluster: &str) -> bool {
+        self.trusted_clusters.iter().any(|trusted| trusted.name == cluster)
+    }
+
+    fn role_texts(&self) -> Result<Vec<(PathBuf, String)>, ConfigError> {
+        role_files(&self.roles_dir)?.into_iter().map(|path| Ok((path.clone(), read(&path)?))).collect()
     }
 
     /// Reads the roles: the `*.yaml` files of the directory, in name order.
@@ -145,8 +197,8 @@ impl Config {
     /// The first file that is wrong, with line and column; that two roles have one name.
     pub fn roles(&self) -> Result<Vec<Role>, ConfigError> {
         let mut roles: Vec<Role> = Vec::new();
-        for path in role_files(&self.roles_dir)? {
-            let found = Role::parse_all(&read(&path)?).map_err(|error| ConfigError {
+        for (path, text) in self.role_texts()? {
+            let found = Role::parse_all(&text).map_err(|error| ConfigError {
                 path: path.clone(),
                 place: format!(":{}:{}", error.line, error.column),
                 what: error.what,
@@ -160,6 +212,21 @@ impl Config {
         }
         Ok(roles)
     }
+}
+
+impl TrustedClusterTable {
+    fn read(&self) -> Result<TrustedCluster, ConfigError> {
+        let Self { name, user_ca, roles_from, default_roles, role_map, on_expiry } = self.clone();
+        let lines = read(&user_ca)?;
+        let keys = lines.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let user_ca = keys.map(str::to_owned).collect();
+        Ok(TrustedCluster { name, user_ca, roles_from, default_roles, role_map, on_expiry })
+    }
+}
+
+fn role_file((path, text): (PathBuf, String)) -> RoleFile {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    RoleFile { name, text }
 }
 
 fn role_files(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {
@@ -183,14 +250,14 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     Ok(text)
 }
 
-fn networks(texts: &[String]) -> Result<Vec<IpNet>, String> {
+fn networks(key: &str, texts: &[String]) -> Result<Vec<IpNet>, String> {
     let network = |text: &String| {
         let alone = || text.parse::<std::net::IpAddr>().map(IpNet::from).ok();
         let network = text.parse().ok().or_else(alone);
-        let network = network.ok_or_else(|| format!("trusted_proxies: {text:?} is no network"))?;
+        let network = network.ok_or_else(|| format!("{key}: {text:?} is no network"))?;
         // Observed addresses are canonical: none would ever be in it.
         if matches!(network, IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some() && v6.prefix_len() >= 96) {
-            return Err(format!("trusted_proxies: {text:?} is IPv4: write it as such"));
+            return Err(format!("{key}: {text:?} is IPv4: write it as such"));
         }
         Ok(network)
     };

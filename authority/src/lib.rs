@@ -27,6 +27,8 @@ pub mod login;
 pub mod observe;
 /// Passwords.
 pub mod password;
+/// What nodes follow.
+pub mod policy;
 /// Codes that change every half minute.
 pub mod second_factor;
 mod serve;

@@ -1,10 +1,11 @@
 //! A login: who somebody is, what their roles give them, and the certificate that says so.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use cotter_api::{Issued, LoginRequest};
-use pinning::{Observed, Role};
+use pinning::{LockSubject, Observed, Role};
 use ssh_key::PublicKey;
 
 use crate::ca::CaKeys;
@@ -76,15 +77,24 @@ impl From<PasswordError> for Refusal {
     }
 }
 
+/// Of what a login goes by, what a reload may change.
+#[derive(Debug)]
+pub struct InForce {
+    /// The keys that sign.
+    pub ca: CaKeys,
+    /// Roles by name.
+    pub roles: BTreeMap<String, Role>,
+}
+
 /// All that a login goes by.
 #[derive(Debug)]
 pub struct Logins {
     /// People.
     pub store: Store,
-    /// The keys that sign.
-    pub ca: CaKeys,
-    /// Roles by name.
-    pub roles: BTreeMap<String, Role>,
+    /// The cluster's name.
+    pub cluster: String,
+    /// What a reload may change.
+    pub in_force: RwLock<Arc<InForce>>,
     /// Compares passwords.
     pub passwords: Passwords,
     /// Slows down who guesses.
@@ -92,6 +102,16 @@ pub struct Logins {
 }
 
 impl Logins {
+    /// The keys and roles in force.
+    pub fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts others in force.
+    pub fn adopt(&self, new: InForce) {
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+    }
+
     /// Logs somebody in.
     ///
     /// # Errors
@@ -104,16 +124,19 @@ impl Logins {
         let key = read_key(&request.public_key)?;
         let person = self.authenticate(request, observed).await?;
         let refuse = |why| Refusal::NoGrant { user: person.name.clone(), why };
-        let grant = Grant::of(&person, |name| self.roles.get(name)).map_err(refuse)?;
+        self.require_unlocked(&person, observed).await?;
+        let in_force = self.in_force();
+        let grant = Grant::of(&person, |name| in_force.roles.get(name)).map_err(refuse)?;
         if grant.second_factor {
             self.require_code(&person, request.code.as_deref()).await?;
         }
         self.throttle.forgive(&request.user, observed.map(|observed| observed.address));
         let pins = grant.pins(observed).map_err(refuse)?;
-        let serial = self.store.next_serial().await?;
         let (user, now) = (person.name.as_str(), clock::unix());
+        let ends_at = now.saturating_add(grant.lifetime.as_secs());
+        let serial = self.store.certify(user, ends_at).await?.ok_or(Refusal::Locked)?;
         let draft = Draft { key: &key, user, grant: &grant, pins: &pins, observed, serial, now };
-        let sign = || draft.sign(self.ca.signer())?.to_openssh();
+        let sign = || draft.sign(in_force.ca.signer())?.to_openssh();
         let certificate =
             sign().map_err(|error| Refusal::Fault(format!("the certificate cannot be made: {error}")))?;
         Ok(Issued {
@@ -149,6 +172,19 @@ impl Logins {
             Some(person) if is_right => Ok(person),
             _ => Err(Refusal::Wrong),
         }
+    }
+
+    /// A lock for the nodes counts here too.
+    async fn require_unlocked(&self, person: &Person, observed: Option<&Observed>) -> Result<(), Refusal> {
+        let now = clock::unix();
+        let subject = LockSubject {
+            cluster: Some(&self.cluster),
+            key_id: Some(&person.name),
+            address: observed.map(|observed| observed.address),
+            ..LockSubject::default()
+        };
+        let locks = self.store.locks(&self.cluster, now).await?;
+        if locks.iter().any(|lock| lock.matches(&subject, now)) { Err(Refusal::Locked) } else { Ok(()) }
     }
 
     async fn require_code(&self, person: &Person, code: Option<&str>) -> Result<(), Refusal> {

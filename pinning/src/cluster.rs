@@ -91,6 +91,12 @@ impl CaKey {
         &self.wire
     }
 
+    /// The line that it was read from, without a comment.
+    pub fn line(&self) -> String {
+        // What was read can be written.
+        PublicKey::from_bytes(&self.wire).and_then(|key| key.to_openssh()).unwrap_or_default()
+    }
+
     /// `SHA256:…`, as OpenSSH prints it.
     pub fn fingerprint(&self) -> String {
         fingerprint(&self.wire)
@@ -129,6 +135,7 @@ mod tests {
         let keys =
             CaKey::parse_all(&format!("# ours\n\n{first} comment here\r\n  {second}\n{first}\n")).unwrap();
         assert_eq!(keys.len(), 2);
+        assert_eq!(keys[1].line(), second.trim());
         assert!(keys[0].fingerprint().starts_with("SHA256:"));
     }
 

@@ -81,7 +81,7 @@ pub struct LockSubject<'a> {
 }
 
 /// A lock. Times are Unix seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Lock {
     /// The name by which it is listed and taken away.
     pub id: String,

@@ -9,7 +9,7 @@ use cotter_api::{LoginRequest, Trust};
 use cotter_authority::certificate::Draft;
 use cotter_authority::grant::Grant;
 use cotter_authority::password::{self, Passwords};
-use cotter_authority::store::{Location, Store};
+use cotter_authority::store::{Location, Person, Store};
 use lab::{AgentSetup, Lab};
 use pinning::{Cidr, Observed};
 use ssh_key::rand_core::OsRng;
@@ -26,6 +26,8 @@ const AT_ONCE: usize = 4;
 const LOGINS: usize = 16;
 /// Certificates in a round, one after the other.
 const CERTIFICATES: usize = 100;
+/// Whenever that is.
+const ENDS_AT: u64 = 1_800_003_600;
 const USER: &str = "alice";
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -124,10 +126,20 @@ impl AuthorityBench {
 
 impl Parts {
     async fn new(directory: &TempDir) -> Result<Self> {
+        let store = Store::open(&Location::Sqlite(directory.path().join("authority.db"))).await?;
+        let alice = Person {
+            name: USER.to_owned(),
+            password: None,
+            totp: None,
+            roles: Vec::new(),
+            logins: Vec::new(),
+            locked: false,
+        };
+        store.add_person(&alice, 0).await?;
         Ok(Self {
             passwords: Passwords::new()?,
             hash: password::hash(PASSWORD)?,
-            store: Store::open(&Location::Sqlite(directory.path().join("authority.db"))).await?,
+            store,
             ca: PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?,
             holder: PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?,
             grant: Grant {
@@ -150,7 +162,7 @@ impl Parts {
             pins: &pins,
             observed: Some(&observed),
             serial,
-            now: 1_800_000_000,
+            now: ENDS_AT - 3600,
         };
         draft.sign(&self.ca)?.to_openssh().map(drop).context("a certificate")
     }
@@ -161,7 +173,8 @@ impl Parts {
         let mut times = Vec::with_capacity(CERTIFICATES);
         for _ in 0..CERTIFICATES {
             let start = Instant::now();
-            self.sign(self.store.next_serial().await?)?;
+            let serial = self.store.certify(USER, ENDS_AT).await?.context("alice is gone")?;
+            self.sign(serial)?;
             times.push(milliseconds(start.elapsed()) * 1e3);
         }
         Ok(times.into_iter().collect())

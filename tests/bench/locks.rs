@@ -44,19 +44,40 @@ pub(crate) struct LockBench {
 impl LockBench {
     /// Opens the maps.
     pub(crate) fn set_up(node: &Node) -> Result<Self> {
-        let tables = node.lab.node().enter(|| Tables::open(PINS.as_ref()))??;
-        Ok(Self { tables })
+        Self::of(node.lab.node())
+    }
+
+    /// The same of any node with an agent.
+    pub(crate) fn of(node: &Place) -> Result<Self> {
+        Ok(Self { tables: node.enter(|| Tables::open(PINS.as_ref()))?? })
     }
 
     /// Locks alice out of a session of hers, and takes the lock away again.
     pub(crate) fn round(&self, node: &Node) -> Result<Lock> {
         let agent = node.agent().context("a node without an agent")?;
-        let session = node.login().stay()?;
+        let (lock, answer) = self.measure(node.login().stay()?, || lock_out(node.lab.node()))?;
+        agent.told(&["unlock", answer["lock"]["id"].as_str().context("a lock without an id")?])?;
+        node.settle()?;
+        self.deserted()?;
+        Ok(lock)
+    }
+
+    /// Waits until no session is left.
+    pub(crate) fn deserted(&self) -> Result<()> {
+        eventually("the session is gone", || Ok(self.tables.sessions()?.is_empty().then_some(())))
+    }
+
+    /// Locks the only session out; how long it took, and what the lock's command said.
+    pub(crate) fn measure(
+        &self,
+        session: Session,
+        lock_out: impl FnOnce() -> Result<(Instant, Value)>,
+    ) -> Result<(Lock, Value)> {
         let (key, id) = self.only_flow()?;
-        let (lock, answer) = std::thread::scope(|scope| -> Result<_> {
+        std::thread::scope(|scope| -> Result<_> {
             let client = scope.spawn(|| send_until_cut(session));
             let watch = scope.spawn(|| self.watch(&key, id));
-            let (start, answer) = lock_out(node.lab.node())?;
+            let (start, answer) = lock_out()?;
             let since = |moment: Instant| milliseconds(moment.duration_since(start));
             let seen = watch.join().map_err(|_panic| anyhow::anyhow!("the watch failed"))??;
             let client = client.join().map_err(|_panic| anyhow::anyhow!("the client failed"))??;
@@ -67,11 +88,7 @@ impl LockBench {
                 client: since(client),
             };
             Ok((lock, answer))
-        })?;
-        agent.told(&["unlock", answer["lock"]["id"].as_str().context("a lock without an id")?])?;
-        node.settle()?;
-        eventually("the session is gone", || Ok(self.tables.sessions()?.is_empty().then_some(())))?;
-        Ok(lock)
+        })
     }
 
     fn only_flow(&self) -> Result<(FlowKey, SessionId)> {

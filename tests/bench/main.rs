@@ -17,6 +17,8 @@ mod xdp_filter;
 
 /// Logins through the authority, and what they are made of.
 mod authority;
+/// The same from a lock at the authority that a hundred agents follow.
+mod followers;
 /// From a lock to the first packet that is dropped.
 mod locks;
 /// Logins with and without the agent.

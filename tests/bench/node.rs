@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::Result;
-use lab::{ALICE, Agent, AgentSetup, Ca, Identity, Lab, Login, Order, Sshd, SshdSetup, eventually};
+use lab::{ALICE, Agent, AgentSetup, Ca, Identity, Lab, Login, Order, Place, Sshd, SshdSetup, eventually};
 
 const PINNING: &str = r#"extension:roles@cotter=["pinned-ip"]"#;
 const AT_ALICE: &str = "198.51.111.1/32";
@@ -88,13 +88,18 @@ impl Node {
 
     /// Waits until nothing is left of earlier logins.
     pub(crate) fn settle(&self) -> Result<()> {
-        eventually("sshd is left alone", || Ok((self.lab.node().enter(servers)?? <= 1).then_some(())))
+        settle(self.lab.node())
     }
+}
+
+/// Waits until sshd serves nobody.
+pub(crate) fn settle(node: &Place) -> Result<()> {
+    eventually("sshd is left alone", || Ok((node.enter(servers)?? <= 1).then_some(())))
 }
 
 /// Keeps TCP from holding back acknowledgements between alice and the node. sshd waits for some of them before it sends
 /// on, and the kernel's timer for them is ten times as coarse as what is to be measured.
-fn acknowledge_at_once(lab: &Lab) -> Result<()> {
+pub(crate) fn acknowledge_at_once(lab: &Lab) -> Result<()> {
     for (place, device) in [(lab.alice(), "eth0"), (lab.node().clone(), ALICE.device)] {
         let routes = place.run("ip", &["-4", "route", "show", "dev", device])?;
         for route in routes.lines() {

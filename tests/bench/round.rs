@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::authority::AuthorityBench;
+use crate::followers::FollowBench;
 use crate::locks::LockBench;
 use crate::logins;
 use crate::node::Node;
@@ -18,12 +19,13 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Measures everything so many times, taking turns: what disturbs the machine for a while disturbs all alike.
 pub(crate) fn run(baseline: &Path, rounds: usize) -> Result<Vec<Round>> {
-    println!("bench: fills the kernel's maps with 100,000 sessions, sets up two nodes and an authority");
+    println!("bench: fills the kernel's maps with 100,000 sessions, sets up three nodes and two authorities");
     let packets = PacketBench::set_up(baseline).context("packets")?;
     let mut agent = Node::with_agent().context("node with the agent")?;
     let mut script = Node::with_script_instead(&agent).context("node with a script")?;
     let authority = AuthorityBench::set_up().context("authority")?;
     let locks = LockBench::set_up(&agent)?;
+    let followers = FollowBench::set_up().context("node that follows an authority")?;
     // What is read for the first time takes longer: one round does not count.
     let mut measured = Vec::new();
     let mut progress = Progress::begin(rounds);
@@ -34,6 +36,7 @@ pub(crate) fn run(baseline: &Path, rounds: usize) -> Result<Vec<Round>> {
             logins: logins::round(round, &mut script, &mut agent).context("logins")?,
             authority: authority.round(round).context("authority")?,
             lock: locks.round(&agent).context("locks")?,
+            followed: followers.round().context("locks at the authority")?,
         };
         if round > 0 {
             measured.push(figures);

@@ -17,6 +17,8 @@ pub(crate) struct Round {
     pub(crate) authority: Figured,
     /// Milliseconds from a lock on.
     pub(crate) lock: Lock,
+    /// The same from a lock at the authority on.
+    pub(crate) followed: Lock,
 }
 
 /// One figure of each round.
@@ -29,7 +31,7 @@ pub(crate) struct Row {
 }
 
 /// All figures of a round.
-pub(crate) const ROWS: [Row; 18] = [
+pub(crate) const ROWS: [Row; 21] = [
     Row::new("bare_pass_ns", "XDP program that passes at once", |round| Some(round.packets.bare_pass)),
     Row::new("parse_plainly_ns", "parses Ethernet, IPv4, TCP; passes", |round| {
         Some(round.packets.parse_plainly)
@@ -66,6 +68,13 @@ pub(crate) const ROWS: [Row; 18] = [
     Row::new("lock_drop_ms", "… to its first packet counted as dropped", |round| round.lock.drop),
     Row::new("lock_socket_ms", "… to the end of its socket on the node", |round| Some(round.lock.socket)),
     Row::new("lock_client_ms", "… to the end of its client", |round| Some(round.lock.client)),
+    Row::new("followed_in_force_ms", "`cotter-authority lock`, 100 agents, to the session cut", |round| {
+        Some(round.followed.in_force)
+    }),
+    Row::new("followed_drop_ms", "… to its first packet counted as dropped", |round| round.followed.drop),
+    Row::new("followed_socket_ms", "… to the end of its socket on the node", |round| {
+        Some(round.followed.socket)
+    }),
 ];
 
 impl Row {
@@ -103,7 +112,7 @@ pub(crate) struct Goal {
 }
 
 /// All goals.
-pub(crate) const GOALS: [Goal; 5] = [
+pub(crate) const GOALS: [Goal; 6] = [
     Goal {
         name: "unprotected_to_parse",
         what: "packet to an unprotected port / parsing the same headers",
@@ -138,6 +147,13 @@ pub(crate) const GOALS: [Goal; 5] = [
         limit: 5.0,
         unit: "ms",
         of: |round| round.lock.drop.unwrap_or(round.lock.socket),
+    },
+    Goal {
+        name: "followed_lock_to_drop",
+        what: "lock at the authority that 100 agents follow to the first dropped packet",
+        limit: 250.0,
+        unit: "ms",
+        of: |round| round.followed.drop.unwrap_or(round.followed.socket),
     },
 ];
 

@@ -64,7 +64,7 @@ impl Front {
         let lines =
             "trusted_proxies = [\"198.51.44.3\"]\nproxy_protocol = \"on\"\ntrust_x_forwarded_for = true\n";
         let authority = Authority::start(&lab, lines)?;
-        authority.add("alice", PASSWORD, "pinned-ip")?;
+        authority.add("alice", PASSWORD, &["--role", "pinned-ip"])?;
         let inside = lab.inside();
         let haproxy = Haproxy::start(&inside, L4, authority.at(NODE_V4.into()), "send-proxy-v2")?;
         let nginx = Nginx::start(&inside, L7, Self::at(L4))?;

@@ -48,6 +48,13 @@ impl AgentSetup {
         self
     }
 
+    /// Adds lines behind all others, such as a table.
+    pub fn last(mut self, lines: &str) -> Self {
+        self.clusters.push_str(lines);
+        self.clusters.push('\n');
+        self
+    }
+
     /// Accepts the user certificates of `ca` as those of a cluster; `rest` are the further lines of its table, such as
     /// `default_roles = ["pinned-ip"]`.
     pub fn cluster(self, name: &str, ca: &Ca, rest: &str) -> Result<Self> {
@@ -88,8 +95,13 @@ impl AgentSetup {
         for (path, keys) in &self.authorities {
             node.write(path, keys)?;
         }
+        self.write_roles(lab)
+    }
+
+    /// Writes the roles alone.
+    pub fn write_roles(&self, lab: &Lab) -> Result<()> {
         for (name, role) in &self.roles {
-            node.write(format!("/etc/cotter/roles.d/{name}.yaml"), role)?;
+            lab.node().write(format!("/etc/cotter/roles.d/{name}.yaml"), role)?;
         }
         Ok(())
     }

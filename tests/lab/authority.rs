@@ -1,5 +1,7 @@
 //! A real authority on the node, and people who log in there.
 
+mod policy;
+
 use std::fs::File;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -30,7 +32,7 @@ pub struct Authority {
     fingerprint: String,
     /// What nodes trust.
     pub ca: Ca,
-    _process: Process,
+    process: Process,
 }
 
 impl Authority {
@@ -47,7 +49,7 @@ impl Authority {
         let events = node.enter(|| File::create(EVENTS))??;
         let process =
             node.spawn(Place::command(AUTHORITY).arg("run").stdout(events).stderr(Stdio::null()))?;
-        let authority = Self { node: node.clone(), fingerprint, ca, _process: process };
+        let authority = Self { node: node.clone(), fingerprint, ca, process };
         let listens = || node.enter(|| std::net::TcpStream::connect((NODE_V4, PORT)).is_ok());
         eventually("the authority listens", || Ok(listens()?.then_some(())))?;
         Ok(authority)

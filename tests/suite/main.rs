@@ -42,6 +42,8 @@ mod neighbours;
 mod observed;
 /// A user's own environment file in the distribution's own PAM stack: nobody gets in by false facts.
 mod pam_stack;
+/// What an authority publishes holds at nodes that follow it, also while it is away; and nothing else does.
+mod policy;
 /// How far a word of the administrator's reaches: whom a lock names, for how long, and whom nothing keeps out.
 mod reach;
 /// What a reboot takes away and what it leaves: locks and the commanded mode stay in force, sessions are gone.

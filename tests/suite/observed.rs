@@ -34,7 +34,7 @@ impl Told {
             .role("open", &[])
             .write(&lab)?;
         let authority = Authority::start(&lab, &format!("{HOPS}\n{lines}\n"))?;
-        authority.add("alice", PASSWORD, "pinned-ip")?;
+        authority.add("alice", PASSWORD, &["--role", "pinned-ip"])?;
         Ok(Self { authority, lab })
     }
 

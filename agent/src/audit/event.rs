@@ -142,6 +142,22 @@ pub enum What {
         /// Why.
         error: String,
     },
+    /// A policy of the authority that the node follows came into force.
+    PolicyFollowed {
+        /// Its number.
+        version: u64,
+        /// Locks that it has.
+        locks: usize,
+        /// Sessions that they cut.
+        cut: usize,
+        /// Clusters and roles of it that do not count, since the node's own files say something else.
+        left_out: Vec<String>,
+    },
+    /// A policy was refused; the last one stays in force.
+    PolicyRefused {
+        /// Why.
+        error: String,
+    },
     /// A program was attached to an interface.
     Attached {
         /// The interface.
@@ -197,6 +213,8 @@ impl What {
             Self::ModeChanged { .. } => "mode_changed",
             Self::Reloaded { .. } => "reloaded",
             Self::ReloadFailed { .. } => "reload_failed",
+            Self::PolicyFollowed { .. } => "policy_followed",
+            Self::PolicyRefused { .. } => "policy_refused",
             Self::Attached { .. } => "attached",
             Self::Overtaken { .. } => "overtaken",
             Self::FirstAgain { .. } => "first_again",

@@ -27,6 +27,12 @@ pub(super) fn config(common: &Common, options: &Options) -> Result<Exit, Failure
     for field in &config.unused {
         output::line(&format!("{field}"));
     }
+    if let Some(error) = &config.follow_error {
+        output::line(&format!("the authority's policy that was kept does not count: {error}"));
+    }
+    for what in &config.left_out {
+        output::line(&format!("{what} of the authority's policy is left out: this node's own files name it"));
+    }
     let (clusters, roles) = (config.policy.clusters().len(), config.policy.roles().count());
     output::line(&format!(
         "ok: {clusters} clusters, {roles} roles, {} files, {}",

@@ -4,7 +4,7 @@ use super::exit::Failure;
 use super::output::Colour;
 use super::{Common, Exit, client, coverage, mode, output};
 use crate::config::OtherLogins;
-use crate::daemon::call::{Answer, Call, ClusterStatus, Status};
+use crate::daemon::call::{Answer, Call, ClusterStatus, FollowingStatus, Status};
 use pinning::{Mode, OnExpiry, RolesFrom};
 
 /// Columns of the screen.
@@ -93,10 +93,29 @@ fn in_force(status: &Status) -> Vec<Fact> {
     if let Some(error) = &status.reload_error {
         facts.push(Fact::new("not reloaded", error).coloured(Colour::Bad));
     }
+    facts.extend(status.following.iter().flat_map(following));
     facts.extend(clusters(&status.clusters));
     facts.push(Fact::new("other logins", other_logins(status)));
     facts.push(Fact::new("login ports", coverage::folded(&ports)));
     facts
+}
+
+fn following(following: &FollowingStatus) -> Vec<Fact> {
+    let policy = match (following.version, &following.cluster) {
+        (Some(version), Some(cluster)) => format!("version {version} of {cluster}"),
+        _ => "no policy yet".to_owned(),
+    };
+    let heard = following
+        .heard_at
+        .map_or_else(|| "nothing heard yet".to_owned(), |at| format!("heard {}", output::time(at)));
+    let colour = if following.version.is_none() { Colour::Bad } else { Colour::Plain };
+    let fact = Fact::new("authority", format!("{}, {policy}, {heard}", following.url)).coloured(colour);
+    let error = following.error.as_ref().map(|error| Fact::new("", error).coloured(Colour::Bad));
+    let left_out = (!following.left_out.is_empty()).then(|| {
+        let names = coverage::folded(&following.left_out);
+        Fact::new("", format!("this node's own files overrule {names}")).coloured(Colour::Doubtful)
+    });
+    [Some(fact), error, left_out].into_iter().flatten().collect()
 }
 
 fn clusters(clusters: &[ClusterStatus]) -> Vec<Fact> {

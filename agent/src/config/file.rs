@@ -30,6 +30,7 @@ pub(super) struct File {
     pub(super) kernel_log: Option<super::KernelLog>,
     pub(super) sshd_paths: Option<Vec<PathBuf>>,
     pub(super) penalties: Option<Spanned<Penalties>>,
+    pub(super) authority: Option<Spanned<AuthorityTable>>,
     #[serde(default)]
     pub(super) cluster: Vec<Spanned<ClusterTable>>,
     #[serde(default)]
@@ -51,6 +52,26 @@ pub(super) struct Penalties {
     pub(super) denials: Option<u32>,
     pub(super) within_seconds: Option<u64>,
     pub(super) seconds: Option<u64>,
+}
+
+/// `[authority]`: whose policy is followed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuthorityTable {
+    pub(super) url: Spanned<String>,
+    pub(super) key: Spanned<Keys>,
+    pub(super) fingerprint: Option<Spanned<String>>,
+    pub(super) ca_file: Option<Spanned<PathBuf>>,
+    pub(super) cluster: Option<String>,
+    pub(super) on_expiry: Option<OnExpiry>,
+}
+
+/// One key, or a list.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Keys {
+    One(String),
+    Several(Vec<String>),
 }
 
 /// `[[cluster]]` and `[[trusted_cluster]]`; the latter must have a role map.

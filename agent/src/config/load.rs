@@ -1,7 +1,9 @@
 //! Reads and merges the files, and checks what they say as a whole.
 
+use super::authority::authority;
 use super::error::line_and_column;
 use super::file::{File, Interfaces as InterfacesKey};
+use super::followed::{Own, user_ca_file};
 use super::policy::{PolicyFiles, load_policy};
 use super::{Config, ConfigError, Interfaces, MetricsAt, Penalties};
 use std::os::unix::fs::MetadataExt;
@@ -63,7 +65,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     for extra in files_with_extension(&path.with_extension("d"), "toml")? {
         sources.push(Source::read(&extra)?);
     }
-    build(&sources)
+    Ok(build(&sources)?.follow_kept())
 }
 
 /// As [`load`], of files that nobody but root can have written: what decides over logins must be root's.
@@ -121,7 +123,18 @@ fn path(sources: &[Source], key: impl for<'a> Fn(&'a File) -> Option<&'a PathBuf
 
 fn build(sources: &[Source]) -> Result<Config, ConfigError> {
     let roles_dir = path(sources, |file| file.roles_dir.as_ref(), "/etc/cotter/roles.d");
-    let PolicyFiles { policy, unused, files, user_ca_files, hash } = load_policy(sources, &roles_dir)?;
+    let PolicyFiles { policy, unused, mut files, user_ca_files, hash } = load_policy(sources, &roles_dir)?;
+    let (authority, ca_file) = authority(sources)?.unzip();
+    files.extend(ca_file.flatten());
+    let state_dir = path(sources, |file| file.state_dir.as_ref(), "/var/lib/cotter");
+    // Of all clusters, those of the files too.
+    let user_ca_files = if authority.is_some() { vec![user_ca_file(&state_dir)] } else { user_ca_files };
+    let principals_file = last(sources, |file| file.principals_file.as_ref());
+    let own = Own {
+        policy: policy.clone(),
+        hash: hash.clone(),
+        principals_file: principals_file.map(|(_, file)| file.as_ref().clone()),
+    };
     let other_logins_said = value(sources, |file| file.other_logins.as_ref());
     Ok(Config {
         interfaces: interfaces(sources)?,
@@ -136,7 +149,7 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         on_cut: value(sources, |file| file.on_cut.as_ref()).unwrap_or_default(),
         event_log: value(sources, |file| file.event_log.as_ref()),
         runtime_dir: path(sources, |file| file.runtime_dir.as_ref(), "/run/cotter"),
-        state_dir: path(sources, |file| file.state_dir.as_ref(), "/var/lib/cotter"),
+        state_dir,
         bpf_pin_dir: path(sources, |file| file.bpf_pin_dir.as_ref(), "/sys/fs/bpf/cotter"),
         read_group: last(sources, |file| file.read_group.as_ref())
             .map_or_else(|| "adm".to_owned(), |(_, group)| group.as_ref().clone()),
@@ -146,6 +159,11 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         sshd_paths: value(sources, |file| file.sshd_paths.as_ref()).unwrap_or_else(default_sshd_paths),
         penalties: penalties(sources)?,
         policy,
+        authority,
+        followed: None,
+        left_out: Vec::new(),
+        follow_error: None,
+        own,
         unused,
         hash,
         loaded_at: crate::clock::unix(),

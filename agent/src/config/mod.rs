@@ -1,7 +1,9 @@
 //! The node's configuration: `agent.toml`, then `agent.d/*.toml`, then the roles and CA keys that they name.
 
+mod authority;
 mod error;
 mod file;
+mod followed;
 mod load;
 mod places;
 mod policy;
@@ -9,7 +11,9 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
+pub use authority::FollowedAuthority;
 pub use error::ConfigError;
+pub use followed::{FollowError, Followed, user_ca_file};
 pub use load::{load, load_trusted};
 pub use places::Places;
 pub use policy::UnusedField;
@@ -20,10 +24,11 @@ pub use crate::datapath::{AttachMode, KernelLog, TcHook};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything that the configuration says, checked; see `load`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Interfaces to protect.
     pub interfaces: Interfaces,
@@ -67,6 +72,16 @@ pub struct Config {
     pub penalties: Penalties,
     /// Clusters and roles.
     pub policy: pinning::Policy,
+    /// Whose policy is followed.
+    pub authority: Option<FollowedAuthority>,
+    /// The policy of that authority.
+    pub followed: Option<Arc<Followed>>,
+    /// What of it does not count, since the node's own files say something else.
+    pub left_out: Vec<String>,
+    /// Why the policy that was kept does not count.
+    pub follow_error: Option<String>,
+    /// Clusters and roles of the files alone.
+    own: followed::Own,
     /// Role fields that are accepted and have no effect.
     pub unused: Vec<UnusedField>,
     /// SHA-256 over all that was read, as shown by `status`.

@@ -1,6 +1,7 @@
 //! Answers the command line.
 
 use super::call::{Answer, Call, MAX_CALL, ModeInForce, SessionList};
+use super::locks::Locks;
 use super::state::Stored;
 use super::{Daemon, lock};
 use crate::audit::{CutCause, Subject, What};
@@ -170,6 +171,12 @@ impl Daemon {
     }
 
     fn unlock(&self, id: String) -> Answer {
+        if let Some(id) = Locks::followed_id(&id) {
+            let why = format!(
+                "it is the authority's, which would set it again: take it away there (cotter-authority unlock {id})"
+            );
+            return Answer::Refused { why };
+        }
         if !self.locks().remove(&id) {
             return Answer::NotFound { what: format!("lock {id}") };
         }
@@ -203,7 +210,7 @@ impl Daemon {
         let file = lock(&self.state_file);
         // Copied out before it is written: the disk may take its time, and logins need the locks meanwhile.
         let mode = lock(&self.mode).to_store();
-        let locks = self.locks().list();
-        file.write(&Stored { mode, locks: locks.to_vec() })
+        let locks = self.locks().own();
+        file.write(&Stored { mode, locks })
     }
 }

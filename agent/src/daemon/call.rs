@@ -161,6 +161,9 @@ pub struct Status {
     /// Whose certificates are accepted.
     #[serde(default)]
     pub clusters: Vec<ClusterStatus>,
+    /// How following an authority goes, if one is followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub following: Option<FollowingStatus>,
     /// Number of roles.
     #[serde(default)]
     pub roles: usize,
@@ -192,6 +195,26 @@ impl Status {
     pub(crate) fn drops(&self) -> impl Iterator<Item = &PacketCount> {
         self.packets.iter().filter(|count| count.action == Action::Drop.name())
     }
+}
+
+/// How following an authority goes. Times are Unix seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowingStatus {
+    /// Where it is.
+    pub url: String,
+    /// The cluster of the policy in force.
+    pub cluster: Option<String>,
+    /// The version of the policy in force.
+    pub version: Option<u64>,
+    /// When the authority made it.
+    pub issued_at: Option<u64>,
+    /// When the authority last answered, since the agent started.
+    pub heard_at: Option<u64>,
+    /// Why the latest try came to nothing.
+    pub error: Option<String>,
+    /// Clusters and roles of the policy that do not count, since the node's own files say something else.
+    #[serde(default)]
+    pub left_out: Vec<String>,
 }
 
 /// A cluster whose user certificates are accepted.

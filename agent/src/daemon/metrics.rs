@@ -123,6 +123,14 @@ impl Daemon {
             "Whether the latest reload was refused",
             u64::from(lock(&self.reload_error).is_some()),
         );
+        if let Some(following) = self.following() {
+            let help = "The version of the authority's policy in force; 0: none";
+            single(registry, "authority_policy_version", help, following.version.unwrap_or(0));
+            let help = "When the authority last answered, in Unix time; 0: not since the agent's start";
+            single(registry, "authority_heard_time_seconds", help, following.heard_at.unwrap_or(0));
+            let help = "Whether the latest try to follow the authority failed";
+            single(registry, "authority_follow_failed", help, u64::from(following.error.is_some()));
+        }
         let takeovers = Counter::<u64>::default();
         takeovers.inc_by(self.takeovers);
         registry.register(

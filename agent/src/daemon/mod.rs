@@ -5,6 +5,7 @@ mod attach;
 pub mod call;
 pub(crate) mod coverage;
 mod farewells;
+mod follow;
 mod locks;
 mod metrics;
 mod mode;
@@ -19,6 +20,7 @@ mod strangers;
 mod sweep;
 
 pub use start::{StartError, run};
+pub(crate) use state::replace;
 
 use crate::audit::Audit;
 use crate::clock;
@@ -27,6 +29,7 @@ use crate::datapath::{Datapath, Tables};
 use crate::login::{Denials, Queries};
 use crate::session::{SessionId, Sessions, lock_matches};
 use coverage::Coverage;
+use follow::Following;
 use locks::Locks;
 use mode::NodeMode;
 use penalties::Penalties;
@@ -41,13 +44,16 @@ use std::time::Instant;
 use strangers::Strangers;
 
 /// Everything that the tasks of the daemon share. Locks are held for moments only, and no other is taken meanwhile, but
-/// for `mode_change` and `state_file`, which are for those who may wait.
+/// for `config_change`, `mode_change` and `state_file`, which are for those who may wait.
 pub(crate) struct Daemon {
     pub(crate) audit: Arc<Audit>,
     pub(crate) sessions: Sessions,
     config: RwLock<Arc<Config>>,
     config_path: PathBuf,
     reload_error: Mutex<Option<String>>,
+    /// Held while what is in force is replaced.
+    config_change: Mutex<()>,
+    following: Following,
     mode: Mutex<NodeMode>,
     /// Held while the mode changes everywhere.
     mode_change: Mutex<()>,

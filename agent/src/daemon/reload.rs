@@ -34,7 +34,9 @@ pub(super) fn reload(daemon: &Arc<Daemon>) {
 impl Daemon {
     /// Puts a new configuration in force.
     fn adopt(&self, new: Config) -> Result<String, String> {
+        let _one_at_a_time = lock(&self.config_change);
         let old = self.config();
+        let new = new.go_on_following(&old)?;
         if let Some(fixed) = needs_restart(&old, &new) {
             return Err(format!("{fixed} cannot change while the agent runs; restart it"));
         }
@@ -48,7 +50,10 @@ impl Daemon {
             ));
         }
         let (hash, configured) = (new.hash.clone(), new.mode);
+        self.follow_locks(&new);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        self.tell_sshd();
+        self.following.begin_anew(&self.config());
         let problem = self.change_mode("configuration", |mode| mode.reconfigure(configured));
         if self.config().login_ports != old.login_ports {
             // Whoever is connected to a port that was not looked at so far is not the agent's to end.

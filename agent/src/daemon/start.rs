@@ -2,6 +2,7 @@
 
 use super::admin::{Rights, callers};
 use super::farewells::farewells;
+use super::follow::{self, Following};
 use super::locks::Locks;
 use super::mode::NodeMode;
 use super::penalties::Penalties;
@@ -79,12 +80,14 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
     let takeovers = takeovers(&config.runtime_dir, &takeover);
     let tables = Arc::new(datapath.tables()?);
     let sessions = Sessions::recover(Arc::clone(&tables), Arc::clone(&audit))?;
+    let followed = config.followed.as_deref().map(Locks::of_policy).unwrap_or_default();
+    let following = Following::at_start(&config);
     let daemon = Daemon {
         audit,
         sessions,
         mode: Mutex::new(mode),
         mode_change: Mutex::default(),
-        locks: Mutex::new(Locks::new(stored.locks)),
+        locks: Mutex::new(Locks::new(stored.locks, followed)),
         state_file: Mutex::new(state_file),
         penalties: Penalties::new(Arc::clone(&tables)),
         tables,
@@ -101,6 +104,8 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         config: RwLock::new(Arc::new(config)),
         config_path: config_path.to_owned(),
         reload_error: Mutex::new(None),
+        config_change: Mutex::default(),
+        following,
     };
     daemon.resume_trial();
     daemon.write_tables(&daemon.config())?;
@@ -108,6 +113,7 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
     let _logged = daemon.change_mode("start", |_| ());
     daemon.attach();
     daemon.enforce_locks();
+    daemon.tell_sshd();
     daemon.look_at_strangers(true);
     Ok(daemon)
 }
@@ -187,6 +193,7 @@ fn spawn(daemon: &Arc<Daemon>, sockets: Sockets) -> Result<JoinSet<()>, StartErr
     tasks.spawn(sweep::sweeps(Arc::clone(daemon)));
     tasks.spawn(sweep::deadlines(Arc::clone(daemon)));
     tasks.spawn(super::attach::follow(Arc::clone(daemon)));
+    tasks.spawn(follow::follow(Arc::clone(daemon)));
     tasks.spawn(farewells(Arc::clone(daemon)));
     tasks.spawn(sweep::packet_events(Arc::clone(daemon))?);
     if daemon.config().kernel_log != KernelLog::Off

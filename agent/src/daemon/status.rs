@@ -26,6 +26,7 @@ impl Daemon {
             config_loaded_at: config.loaded_at,
             reload_error,
             clusters: config.policy.clusters().iter().map(cluster).collect(),
+            following: self.following(),
             roles: config.policy.roles().count(),
             other_logins: config.other_logins,
             login_ports: config.login_ports.clone(),

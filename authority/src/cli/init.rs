@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Common, Failure};
 use crate::ca::{self, CaKeys};
 use crate::files;
+use crate::policy::PolicySigner;
 use crate::tls::Tls;
 
 pub(super) async fn init(common: &Common) -> Result<(), Failure> {
@@ -20,15 +21,26 @@ pub(super) async fn init(common: &Common) -> Result<(), Failure> {
     }
     let keys = CaKeys::load(&config.ca_keys).map_err(Failure::usage)?;
     let tls = Tls::load(&config).map_err(Failure::usage)?;
+    let signer = PolicySigner::load_or_make(&config.state_dir, &config.name).map_err(Failure::usage)?;
+    let policy_key = signer.public_line().map_err(Failure::refused)?;
     let lines = keys.public_lines().map_err(Failure::refused)?;
     if common.json {
         let lines: Vec<&str> = lines.lines().collect();
-        println!("{}", json!({ "cluster": config.name, "fingerprint": tls.fingerprint, "user_ca": lines }));
+        println!(
+            "{}",
+            json!({
+                "cluster": config.name, "fingerprint": tls.fingerprint, "user_ca": lines, "policy_key": policy_key,
+            })
+        );
         return Ok(());
     }
     println!("Clients log in with this fingerprint:\n  {}", tls.fingerprint);
     println!("Nodes trust these keys (user_ca in agent.toml, TrustedUserCAKeys of sshd):");
     lines.lines().for_each(|line| println!("  {line}"));
+    println!(
+        "Nodes that follow this authority know its policy by this key (key of [authority] in agent.toml):"
+    );
+    println!("  {policy_key}");
     println!("Then: cotter-authority user add NAME --role ROLE; cotter-authority run");
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod ca;
 mod init;
+mod lock;
 mod role;
 mod run;
 mod user;
@@ -48,6 +49,12 @@ enum Command {
     /// List roles, or check a file of them
     #[command(subcommand)]
     Role(role::Command),
+    /// Keep people, accounts, certificates or addresses out, here and at all nodes that follow
+    Lock(lock::Options),
+    /// Take a lock away
+    Unlock(lock::Unlock),
+    /// List locks
+    Locks,
     /// The keys that nodes trust
     #[command(subcommand)]
     Ca(ca::Command),
@@ -115,6 +122,9 @@ impl Command {
             Self::Run => run::run(common).await,
             Self::User(command) => user::user(common, command).await,
             Self::Role(command) => role::role(common, command),
+            Self::Lock(options) => lock::lock(common, options).await,
+            Self::Unlock(which) => lock::unlock(common, &which).await,
+            Self::Locks => lock::locks(common).await,
             Self::Ca(command) => ca::ca(common, &command),
         }
     }

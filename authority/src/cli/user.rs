@@ -18,9 +18,9 @@ pub(super) enum Command {
     Add(Add),
     /// List everybody
     Ls,
-    /// Remove somebody; certificates that they have are good until they end
+    /// Remove somebody; nodes that follow cut their sessions, and lock them until their last certificate has ended
     Rm(Name),
-    /// Keep somebody from logging in
+    /// Keep somebody from logging in, and cut their sessions at all nodes that follow
     Lock(Name),
     /// Let somebody log in again
     Unlock(Name),
@@ -64,7 +64,10 @@ pub(super) async fn user(common: &Common, command: Command) -> Result<(), Failur
             self::add(common, &store, add).await
         }
         Command::Ls => list(common, &store).await,
-        Command::Rm(Name { name }) => done("user_removed", &name, store.remove_person(&name).await),
+        Command::Rm(Name { name }) => {
+            let removed = store.remove_person(&name, &config.name, clock::unix()).await;
+            done("user_removed", &name, removed.map(|removed| removed.is_some()))
+        }
         Command::Lock(Name { name }) => done("user_locked", &name, store.set_locked(&name, true).await),
         Command::Unlock(Name { name }) => done("user_unlocked", &name, store.set_locked(&name, false).await),
         Command::Passwd(Name { name }) => {
@@ -120,12 +123,13 @@ fn done(event: &'static str, name: &str, done: Result<bool, StoreError>) -> Resu
     }
 }
 
-fn failure(error: StoreError) -> Failure {
+pub(super) fn failure(error: StoreError) -> Failure {
     match error {
-        StoreError::Exists(_) => Failure::refused(error),
-        StoreError::Unavailable { .. } | StoreError::Unreadable { .. } | StoreError::Failed(_) => {
-            Failure::unavailable(error)
-        }
+        StoreError::Exists(_) | StoreError::TooManyLocks => Failure::refused(error),
+        StoreError::Unavailable { .. }
+        | StoreError::Unreadable { .. }
+        | StoreError::UnreadableLock { .. }
+        | StoreError::Failed(_) => Failure::unavailable(error),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the authority answers over HTTPS.
 
 mod login;
+mod policy;
 
 use std::sync::Arc;
 
@@ -10,10 +11,13 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use cotter_api::{Observation, Refusal, UserCa};
+use ipnet::IpNet;
 use pinning::{ForwardedForError, Observed};
 
 use crate::login::Logins;
 use crate::observe::{Hops, Sender};
+use crate::policy::Feed;
+use crate::serve::Place;
 
 /// Longest body of a request, in bytes.
 const LONGEST_BODY: usize = 16 * 1024;
@@ -27,6 +31,10 @@ pub struct Authority {
     pub hops: Hops,
     /// Logs people in.
     pub logins: Logins,
+    /// What nodes follow.
+    pub feed: Feed,
+    /// Who may read it; `None`: everybody.
+    pub policy_readers: Option<Vec<IpNet>>,
 }
 
 /// An error, in words for people and one for programs.
@@ -51,14 +59,16 @@ impl From<ForwardedForError> for Failure {
 }
 
 /// What can be asked on a connection of this sender's.
-pub(crate) fn routes(authority: Arc<Authority>, sender: Sender) -> Router {
+pub(crate) fn routes(authority: Arc<Authority>, sender: Sender, place: Place) -> Router {
     Router::new()
         .route("/v1/login", post(login::login))
         .route("/v1/observed", get(observed))
         .route("/v1/ca", get(ca))
+        .route("/v1/policy", get(policy::policy))
         .route("/healthz", get(healthz))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .layer(Extension(sender))
+        .layer(Extension(place))
         .with_state(authority)
 }
 
@@ -77,7 +87,7 @@ async fn observed(
 }
 
 async fn ca(State(authority): State<Arc<Authority>>) -> Result<Json<UserCa>, Failure> {
-    let keys = authority.logins.ca.public_lines().map_err(|error| Failure {
+    let keys = authority.logins.in_force().ca.public_lines().map_err(|error| Failure {
         status: StatusCode::INTERNAL_SERVER_ERROR,
         error: "fault",
         message: error.to_string(),

@@ -24,6 +24,17 @@ pub enum StoreError {
         /// Why.
         why: serde_json::Error,
     },
+    /// The same of a lock.
+    #[error("the record of lock {id} cannot be read: {why}")]
+    UnreadableLock {
+        /// Which.
+        id: String,
+        /// Why.
+        why: serde_json::Error,
+    },
+    /// There are as many locks as nodes take.
+    #[error("there are {} locks already; take some away first", cotter_api::MOST_LOCKS)]
+    TooManyLocks,
     /// It does not answer, or answers with an error.
     #[error("storage: {0}")]
     Failed(#[from] sqlx::Error),

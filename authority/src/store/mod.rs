@@ -1,17 +1,23 @@
 //! What outlives the authority: people, locks, counters. In one SQLite file, or in a PostgreSQL that several authorities
 //! share; the same statements for both.
 
+mod changes;
 mod error;
 mod person;
+mod policy;
 
+pub use changes::Watch;
 pub use error::StoreError;
 pub use person::Person;
+pub use policy::{Policy, new_id, person_of};
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use sqlx::AnyPool;
 use sqlx::any::{AnyPoolOptions, install_default_drivers};
+
+use changes::Changes;
 
 /// Longest wait for a free connection: longer than a burst of logins, shorter than people's patience.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,6 +37,8 @@ pub enum Location {
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: AnyPool,
+    is_postgres: bool,
+    changes: Changes,
 }
 
 impl Store {
@@ -43,7 +51,8 @@ impl Store {
         let error = |source| StoreError::unavailable(location, source);
         let pool = options(location).connect(&location.url()).await.map_err(error)?;
         sqlx::migrate!().run(&pool).await.map_err(|source| error(source.into()))?;
-        Ok(Self { pool })
+        let is_postgres = matches!(location, Location::Postgres(_));
+        Ok(Self { pool, is_postgres, changes: Changes::of(location) })
     }
 
     /// Whether it answers.
@@ -55,17 +64,24 @@ impl Store {
         Ok(())
     }
 
-    /// A serial number that no certificate has had.
+    /// A serial number that no certificate has had, for one of somebody's that ends then; `None` if they have been removed
+    /// or locked meanwhile.
     ///
     /// # Errors
     /// That the store does not answer.
-    pub async fn next_serial(&self) -> Result<u64, StoreError> {
-        let next = "UPDATE counter SET value = value + 1 WHERE name = 'serial' RETURNING value";
-        // By itself the statement would have given its answer before it is known to be kept.
+    pub async fn certify(&self, name: &str, ends_at: u64) -> Result<Option<u64>, StoreError> {
         let mut transaction = self.pool.begin().await?;
+        let note = "UPDATE person SET certified_until = CASE WHEN certified_until < $1 THEN $1 \
+                    ELSE certified_until END WHERE name = $2 AND locked = 0";
+        let noted =
+            sqlx::query(note).bind(ends_at.cast_signed()).bind(name).execute(&mut *transaction).await?;
+        if noted.rows_affected() == 0 {
+            return Ok(None);
+        }
+        let next = "UPDATE counter SET value = value + 1 WHERE name = 'serial' RETURNING value";
         let serial: i64 = sqlx::query_scalar(next).fetch_one(&mut *transaction).await?;
         transaction.commit().await?;
-        Ok(serial.unsigned_abs())
+        Ok(Some(serial.unsigned_abs()))
     }
 }
 

@@ -1,9 +1,10 @@
 //! People who may log in.
 
+use pinning::{Lock, LockTarget};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, policy};
 
 /// Somebody who may log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,14 +66,33 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// Removes somebody; false if there is nobody of that name.
+    /// Removes somebody; `None` if there is nobody of that name. Nodes are not to let them in any more: as long as one of
+    /// their certificates is good there is a lock, which is given.
     ///
     /// # Errors
     /// That the store does not answer.
-    pub async fn remove_person(&self, name: &str) -> Result<bool, StoreError> {
-        let removed =
-            sqlx::query("DELETE FROM person WHERE name = $1").bind(name).execute(&self.pool).await?;
-        Ok(removed.rows_affected() > 0)
+    pub async fn remove_person(
+        &self,
+        name: &str,
+        cluster: &str,
+        now: u64,
+    ) -> Result<Option<Option<Lock>>, StoreError> {
+        let mut change = self.change().await?;
+        let delete = "DELETE FROM person WHERE name = $1 RETURNING certified_until";
+        let certified: Option<i64> =
+            sqlx::query_scalar(delete).bind(name).fetch_optional(&mut *change).await?;
+        let lock = certified.map(i64::cast_unsigned).filter(|until| *until > now).map(|until| Lock {
+            id: policy::new_id(),
+            target: LockTarget::User { cluster: cluster.to_owned(), key_id: name.to_owned() },
+            until: Some(until),
+            reason: "user removed".to_owned(),
+            created: now,
+        });
+        if let Some(lock) = &lock {
+            policy::insert(&mut change, lock).await?;
+        }
+        let is_removed = self.done_if(change, certified.is_some()).await?;
+        Ok(is_removed.then_some(lock))
     }
 
     /// Gives somebody another password; false if there is nobody of that name.
@@ -84,14 +104,16 @@ impl Store {
         Ok(update.execute(&self.pool).await?.rows_affected() > 0)
     }
 
-    /// Keeps somebody out, or lets them in again; false if there is nobody of that name.
+    /// Keeps somebody out, here and at the nodes, or lets them in again; false if there is nobody of that name.
     ///
     /// # Errors
     /// That the store does not answer.
     pub async fn set_locked(&self, name: &str, locked: bool) -> Result<bool, StoreError> {
+        let mut change = self.change().await?;
         let update =
             sqlx::query("UPDATE person SET locked = $1 WHERE name = $2").bind(i64::from(locked)).bind(name);
-        Ok(update.execute(&self.pool).await?.rows_affected() > 0)
+        let updated = update.execute(&mut *change).await?.rows_affected() > 0;
+        self.done_if(change, updated).await
     }
 
     /// Notes that the second factor's code of this step was used; false if that one, or a later one, was before. Of two

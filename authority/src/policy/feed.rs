@@ -1,0 +1,79 @@
+//! Who asks for the policy gets the newest, or waits for the next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::{sleep, timeout};
+
+use super::{PolicyError, Published, Publisher};
+use crate::audit;
+use crate::store::Watch;
+
+/// Callers that wait at once. They hold no place of those who log in.
+const WAITING: usize = 2048;
+/// After the storage has failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The policy, and those who wait for the next.
+#[derive(Debug)]
+pub struct Feed {
+    newest: watch::Sender<Arc<Published>>,
+    places: Semaphore,
+}
+
+/// A place among those who wait.
+#[derive(Debug)]
+pub struct Waiting<'a>(#[expect(dead_code, reason = "it is held")] SemaphorePermit<'a>);
+
+impl Feed {
+    /// A feed that begins with the policy as it is.
+    pub fn new(first: Published) -> Self {
+        Self { newest: watch::Sender::new(Arc::new(first)), places: Semaphore::new(WAITING) }
+    }
+
+    /// The newest policy.
+    pub fn newest(&self) -> Arc<Published> {
+        Arc::clone(&self.newest.borrow())
+    }
+
+    /// A place to wait, if one is free.
+    pub fn place(&self) -> Option<Waiting<'_>> {
+        self.places.try_acquire().ok().map(Waiting)
+    }
+
+    /// The first policy with a higher version, if there is one before the time is over.
+    pub async fn after(&self, version: u64, wait: Duration, _place: &Waiting<'_>) -> Option<Arc<Published>> {
+        let mut newest = self.newest.subscribe();
+        let higher = newest.wait_for(|published| published.version > version);
+        Some(Arc::clone(&*timeout(wait, higher).await.ok()?.ok()?))
+    }
+
+    /// Keeps the newest policy the newest until the process ends.
+    pub async fn follow(&self, publisher: Publisher, mut watch: Watch) {
+        loop {
+            watch.changed().await;
+            if let Err(error) = self.look(&publisher).await {
+                tracing::warn!("version {} of the policy stays: {error}", self.newest().version);
+                sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// Hands out the newest policy if it is another.
+    async fn look(&self, publisher: &Publisher) -> Result<(), PolicyError> {
+        if publisher.store.policy_version().await? == self.newest().version {
+            return Ok(());
+        }
+        let (new, old) = (Arc::new(publisher.make().await?), self.newest());
+        self.newest.send_replace(Arc::clone(&new));
+        for (id, lock) in new.locks.iter().filter(|(id, _)| !old.locks.contains_key(*id)) {
+            audit::locked(id, &lock.target.to_string(), &lock.reason);
+        }
+        for id in old.locks.keys().filter(|id| !new.locks.contains_key(*id)) {
+            audit::unlocked(id);
+        }
+        audit::published(new.version);
+        Ok(())
+    }
+}
