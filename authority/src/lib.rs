@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 /// What was decided, for the journal.
-mod audit;
+pub mod audit;
 /// The keys that certificates are signed with.
 pub mod ca;
 /// The certificate that a login ends with.
@@ -29,6 +29,8 @@ pub mod password;
 /// Codes that change every half minute.
 pub mod second_factor;
 mod serve;
+mod serving;
+mod source;
 /// What outlives the authority.
 pub mod store;
 /// Who guesses is kept waiting.

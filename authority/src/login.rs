@@ -1,13 +1,14 @@
 //! A login: who somebody is, what their roles give them, and the certificate that says so.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cotter_api::{Issued, LoginRequest};
 use pinning::{Observed, Role};
 use ssh_key::PublicKey;
 
-use crate::ca::CaKeys;
+use crate::ca::{CaKeys, SignError};
 use crate::certificate::Draft;
 use crate::clock;
 use crate::grant::{Grant, NoGrant};
@@ -55,15 +56,18 @@ pub enum Refusal {
     /// Not now.
     #[error("too many logins at once; try again in a moment")]
     Busy,
+    /// The storage fails.
+    #[error("the authority's storage does not answer; nothing was issued; try again in a moment")]
+    Storage(#[from] StoreError),
+    /// The storage, most likely, hangs.
+    #[error("the authority takes too long; nothing was issued; try again in a moment")]
+    Slow,
+    /// The key that signs is away.
+    #[error("the authority's signing key does not answer; nothing was issued; try again in a moment")]
+    Signer(#[from] SignError),
     /// The authority itself fails.
-    #[error("the authority cannot do this now: {0}")]
+    #[error("the authority cannot do this; nothing was issued; ask your administrator")]
     Fault(String),
-}
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        Self::Fault(error.to_string())
-    }
 }
 
 impl From<PasswordError> for Refusal {
@@ -88,7 +92,7 @@ pub struct Logins {
     /// Compares passwords.
     pub passwords: Passwords,
     /// Slows down who guesses.
-    pub throttle: Throttle,
+    pub throttle: Arc<Throttle>,
 }
 
 impl Logins {
@@ -113,9 +117,8 @@ impl Logins {
         let serial = self.store.next_serial().await?;
         let (user, now) = (person.name.as_str(), clock::unix());
         let draft = Draft { key: &key, user, grant: &grant, pins: &pins, observed, serial, now };
-        let sign = || draft.sign(self.ca.signer())?.to_openssh();
-        let certificate =
-            sign().map_err(|error| Refusal::Fault(format!("the certificate cannot be made: {error}")))?;
+        let certificate = self.ca.sign(draft.builder().map_err(SignError::from)?).await?;
+        let certificate = certificate.to_openssh().map_err(SignError::from)?;
         Ok(Issued {
             certificate,
             serial,

@@ -91,7 +91,7 @@ impl Ca {
     }
 
     /// An authority of which only the public key is known.
-    pub(crate) fn known(place: &Place, name: &str, public_key: &str) -> Result<Self> {
+    pub fn known(place: &Place, name: &str, public_key: &str) -> Result<Self> {
         let directory = format!("/root/{name}");
         place.write(format!("{directory}/ca.pub"), &format!("{public_key}\n"))?;
         Ok(Self { place: place.clone(), directory })

@@ -8,6 +8,7 @@
 //! | `process` | a process there |
 //! | `network` | who is wired to the node, and by which addresses |
 //! | `authority` | a real authority on the node, and people who log in there |
+//! | `postgres` | a real PostgreSQL on the node |
 //! | `ca` | a certificate authority and what it issues |
 //! | `hoard` | certificates by the hundred, and the ssh-agent that offers them |
 //! | `sshd` | a real sshd on the node |
@@ -33,6 +34,7 @@ pub mod kernel;
 mod lab;
 mod network;
 mod place;
+mod postgres;
 mod process;
 mod runner;
 mod service;
@@ -41,7 +43,7 @@ mod sshd;
 mod terminal;
 
 pub use agent::{AGENT, Agent, AgentSetup, Mark};
-pub use authority::Authority;
+pub use authority::{Authority, Storage};
 pub use ca::{Ca, Identity, Order};
 pub use capture::Capture;
 pub use eventually::{eventually, within};
@@ -49,6 +51,7 @@ pub use hoard::Hoard;
 pub use lab::{Lab, cgroup2};
 pub use network::{ALICE, ELSEWHERE, INSIDE, NODE_V4, NODE_V6, Wire};
 pub use place::Place;
+pub use postgres::Postgres;
 pub use process::Process;
 pub use ssh::{Login, Session};
 pub use sshd::{Sshd, SshdSetup};

@@ -8,7 +8,7 @@ mod demo;
 mod lint;
 /// Whether the tests notice when the rules are changed.
 mod mutants;
-/// The Debian package.
+/// The Debian packages.
 mod package;
 /// What the tasks need of the machine, found by looking and installed where it is missing.
 mod setup;
@@ -54,7 +54,7 @@ enum Task {
     Vm(vm::Options),
     /// Change the rules in many small ways, and see that the tests notice
     Mutants(mutants::Options),
-    /// Build the Debian package
+    /// Build the Debian packages
     Package,
     /// Check format, lints, licences, advisories and sources
     Lint,
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&options),
         Task::Vm(options) => vm::run(&options),
         Task::Mutants(options) => mutants::run(&options),
-        Task::Package => package::run().map(|_package| ExitCode::SUCCESS),
+        Task::Package => package::run().map(|_packages| ExitCode::SUCCESS),
         Task::Lint => lint::run(),
     };
     done.unwrap_or_else(|error| {

@@ -53,7 +53,7 @@ type Need = (&'static str, &'static str);
 /// task was built on this machine.
 const BUILD: [Need; 2] = [("cc", "gcc"), ("/usr/include/stdio.h", "libc6-dev")];
 /// For the lab and the suite.
-const LAB: [Need; 18] = [
+const LAB: [Need; 19] = [
     ("/usr/lib/systemd/systemd", "systemd"),
     ("sshd", SSHD),
     ("ssh", "openssh-client"),
@@ -72,6 +72,7 @@ const LAB: [Need; 18] = [
     ("nft", "nftables"),
     ("iptables-save", "iptables"),
     ("mptcpize", "mptcpize"),
+    ("/usr/lib/postgresql/15/bin/initdb", POSTGRES),
 ];
 /// For the list of advisories, which is a git repository.
 const LINT: [Need; 2] = [("git", "git"), ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates")];
@@ -90,6 +91,7 @@ const VM: [Need; 6] = [
 const BENCH: [Need; 1] = [("xdp-filter", "xdp-tools")];
 const SSHD: &str = "openssh-server";
 const PROMETHEUS: &str = "prometheus";
+const POSTGRES: &str = "postgresql";
 /// For building the linker.
 const LINKER: [Need; 4] = [
     ("/usr/lib/llvm-22/bin/llvm-config", "llvm-22-dev"),
@@ -181,6 +183,9 @@ fn install(packages: &[&str]) -> Result<()> {
     }
     if packages.contains(&PROMETHEUS) && find("prometheus").is_some() {
         apt::disable_service("prometheus")?;
+    }
+    if packages.contains(&POSTGRES) && find("pg_ctlcluster").is_some() {
+        apt::disable_service("postgresql")?;
     }
     installed
 }

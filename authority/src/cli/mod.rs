@@ -1,7 +1,10 @@
 //! The command line: one file a subcommand.
 
+mod backup;
 mod ca;
+mod config;
 mod init;
+mod output;
 mod role;
 mod run;
 mod user;
@@ -9,8 +12,9 @@ mod user;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::audit::Audit;
 use crate::config::Config;
 use crate::store::Store;
 
@@ -51,6 +55,11 @@ enum Command {
     /// The keys that nodes trust
     #[command(subcommand)]
     Ca(ca::Command),
+    /// Check the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Copy the storage to a file while the authority goes on
+    Backup(backup::Options),
 }
 
 /// Why a command did not do what it was asked.
@@ -79,11 +88,21 @@ impl Common {
         Config::load(&self.config).map_err(Failure::usage)
     }
 
+    fn audit(&self, config: &Config) -> Result<Audit, Failure> {
+        Audit::of_command(&config.name, config.event_log.as_deref()).map_err(Failure::unavailable)
+    }
+
     async fn open(&self) -> Result<(Config, Store), Failure> {
         let config = self.load()?;
         let store = Store::open(&config.storage).await.map_err(Failure::unavailable)?;
         Ok((config, store))
     }
+}
+
+/// The definition of the command line, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 impl Cli {
@@ -115,7 +134,9 @@ impl Command {
             Self::Run => run::run(common).await,
             Self::User(command) => user::user(common, command).await,
             Self::Role(command) => role::role(common, command),
-            Self::Ca(command) => ca::ca(common, &command),
+            Self::Ca(command) => ca::ca(common, command),
+            Self::Config(command) => config::config(common, &command),
+            Self::Backup(options) => backup::backup(common, &options).await,
         }
     }
 }

@@ -1,51 +1,104 @@
 //! `run`: the authority itself.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
+use tokio::time::interval;
 
 use super::{Common, Failure};
-use crate::ca::CaKeys;
-use crate::http::Authority;
-use crate::login::Logins;
+use crate::audit::{Audit, Subject, What};
+use crate::config::Config;
 use crate::password::Passwords;
-use crate::serve::serve;
+use crate::serve::{Room, serve};
+use crate::serving::{Kept, Serving};
 use crate::throttle::Throttle;
-use crate::tls::Tls;
+
+/// How often what was not written one by one is looked at.
+const SUMMARY: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(common: &Common) -> Result<(), Failure> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let (config, store) = common.open().await?;
-    let roles = config.roles().map_err(Failure::usage)?;
-    let logins = Logins {
+    let audit = Audit::of_daemon(&config.name, config.event_log.as_deref()).map_err(Failure::unavailable)?;
+    let kept = Kept {
         store,
-        ca: CaKeys::load(&config.ca_keys).map_err(Failure::usage)?,
-        roles: roles.into_iter().map(|role| (role.name.clone(), role)).collect(),
         passwords: Passwords::new().map_err(Failure::unavailable)?,
-        throttle: Throttle::default(),
+        throttle: Arc::new(Throttle::default()),
+        audit: Arc::new(audit),
     };
-    let tls = Tls::load(&config).map_err(Failure::usage)?;
-    let acceptor = TlsAcceptor::from(tls.server);
-    let authority = Arc::new(Authority { name: config.name, hops: config.hops, logins });
-    let mut listeners = JoinSet::new();
-    for address in config.listen {
+    let serving = Serving::new(&config, &kept).map_err(Failure::usage)?;
+    tracing::info!("the certificate's fingerprint is {}", serving.fingerprint);
+    let (serving, in_force) = watch::channel(serving);
+    let mut listeners = listen(&config, &in_force).await?;
+    kept.audit.write(What::AuthorityStarted, Subject::default());
+    // An error means that nobody has started it so.
+    let _told = sd_notify::notify(&[NotifyState::Ready]);
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::unavailable)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(Failure::unavailable)?;
+    let mut summary = interval(SUMMARY);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = tokio::signal::ctrl_c() => break,
+            _ = listeners.join_next() => break,
+            _ = hangup.recv() => reload(&common.config, &config, &kept, &serving),
+            _ = summary.tick() => kept.audit.summarise(),
+        }
+    }
+    kept.audit.summarise_all();
+    kept.audit.write(What::AuthorityStopped, Subject::default());
+    Ok(())
+}
+
+async fn listen(config: &Config, serving: &watch::Receiver<Serving>) -> Result<JoinSet<()>, Failure> {
+    let (mut listeners, room) = (JoinSet::new(), Room::default());
+    for address in &config.listen {
         let listener = TcpListener::bind(address).await;
         let listener =
             listener.map_err(|error| Failure::unavailable(format!("cannot listen at {address}: {error}")))?;
-        let (authority, acceptor) = (Arc::clone(&authority), acceptor.clone());
-        listeners.spawn(serve(listener, authority, acceptor, config.proxy_protocol));
-        tracing::info!("listens at {address}, fingerprint {}", tls.fingerprint);
+        listeners.spawn(serve(listener, serving.clone(), room.clone()));
+        tracing::info!("listens at {address}");
     }
-    // An error means that nobody has started it so.
-    let _told = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::unavailable)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-        _ = listeners.join_next() => {}
+    Ok(listeners)
+}
+
+/// Puts in force what the files say now, all of it or nothing.
+fn reload(path: &Path, first: &Config, kept: &Kept, serving: &watch::Sender<Serving>) {
+    match changed(path, first, kept) {
+        Ok((config, new)) => {
+            let keys = new.authority.logins.ca.fingerprints().map(|key| key.to_string()).collect();
+            let roles = new.authority.logins.roles.keys().cloned().collect();
+            if let Err(error) = kept.audit.set_file(config.event_log.as_deref()) {
+                tracing::warn!("the event log stays as it was: {error}");
+            }
+            serving.send_replace(new);
+            kept.audit.write(What::Reloaded { roles, ca_keys: keys }, Subject::default());
+        }
+        Err(error) => {
+            tracing::error!("nothing is reloaded: {error}");
+            kept.audit.write(What::ReloadFailed { error }, Subject::default());
+        }
     }
-    Ok(())
+}
+
+fn changed(path: &Path, first: &Config, kept: &Kept) -> Result<(Config, Serving), String> {
+    let config = Config::load(path).map_err(|error| error.to_string())?;
+    for (key, differs) in [
+        ("name", config.name != first.name),
+        ("listen", config.listen != first.listen),
+        ("state_dir", config.state_dir != first.state_dir),
+        ("storage", config.storage != first.storage),
+    ] {
+        if differs {
+            return Err(format!("{}: {key} has changed, which takes a restart", path.display()));
+        }
+    }
+    let serving = Serving::new(&config, kept).map_err(|error| error.to_string())?;
+    Ok((config, serving))
 }

@@ -1,17 +1,23 @@
 //! What outlives the authority: people, locks, counters. In one SQLite file, or in a PostgreSQL that several authorities
 //! share; the same statements for both.
 
+mod backup;
 mod error;
 mod person;
 
 pub use error::StoreError;
 pub use person::Person;
 
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::AnyPool;
 use sqlx::any::{AnyPoolOptions, install_default_drivers};
+
+use crate::files;
 
 /// Longest wait for a free connection: longer than a burst of logins, shorter than people's patience.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,6 +37,7 @@ pub enum Location {
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: AnyPool,
+    location: Location,
 }
 
 impl Store {
@@ -41,9 +48,17 @@ impl Store {
     pub async fn open(location: &Location) -> Result<Self, StoreError> {
         install_default_drivers();
         let error = |source| StoreError::unavailable(location, source);
+        if let Location::Sqlite(path) = location {
+            own_file(path).map_err(|why| error(sqlx::Error::Io(why)))?;
+        }
         let pool = options(location).connect(&location.url()).await.map_err(error)?;
         sqlx::migrate!().run(&pool).await.map_err(|source| error(source.into()))?;
-        Ok(Self { pool })
+        Ok(Self { pool, location: location.clone() })
+    }
+
+    /// Where it is, as people are told: the file, or the server without its password.
+    pub fn place(&self) -> String {
+        self.location.to_string()
     }
 
     /// Whether it answers.
@@ -64,6 +79,18 @@ impl Store {
         let serial: i64 = sqlx::query_scalar(next).fetch_one(&self.pool).await?;
         Ok(serial.unsigned_abs())
     }
+}
+
+/// The file, which holds secrets, made if it is missing; SQLite gives those beside it the same mode and owner.
+fn own_file(path: &Path) -> io::Result<()> {
+    match files::make_empty(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        other => return other,
+    }
+    if fs::metadata(path)?.mode() & 0o077 != 0 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may read it (chmod 600)"));
+    }
+    Ok(())
 }
 
 fn options(location: &Location) -> AnyPoolOptions {
