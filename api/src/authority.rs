@@ -26,7 +26,7 @@ const LONGEST: usize = 256 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// It cannot be reached, or is another.
-    #[error("{place}: {why}")]
+    #[error("{place} cannot be reached: {why}")]
     Unreachable {
         /// Where it should be.
         place: Place,
@@ -43,6 +43,14 @@ pub enum AuthorityError {
 pub struct Authority {
     place: Place,
     trust: Trust,
+}
+
+/// An error with what is behind it: hyper's own words are few.
+fn in_full(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut words: Vec<String> = causes.map(ToString::to_string).collect();
+    words.dedup();
+    words.join(": ")
 }
 
 impl Authority {
@@ -85,7 +93,7 @@ impl Authority {
     ) -> Result<T, AuthorityError> {
         let elapsed = |_| self.unreachable(format!("no answer within {} s", PATIENCE.as_secs()));
         let answer = timeout(PATIENCE, self.exchange(method, path, body)).await.map_err(elapsed)?;
-        let (status, body) = answer.map_err(|why| self.unreachable(why))?;
+        let (status, body) = answer.map_err(|why| self.unreachable(in_full(&*why)))?;
         if status == StatusCode::OK {
             return serde_json::from_slice(&body).map_err(|error| self.unreachable(error));
         }

@@ -76,8 +76,12 @@ impl Store {
     /// That the store does not answer.
     pub async fn next_serial(&self) -> Result<u64, StoreError> {
         let next = "UPDATE counter SET value = value + 1 WHERE name = 'serial' RETURNING value";
-        let serial: i64 = sqlx::query_scalar(next).fetch_one(&self.pool).await?;
-        Ok(serial.unsigned_abs())
+        // `fetch_one` would be content with the row, which comes before it is known whether the disk has taken it.
+        let serials: Vec<i64> = sqlx::query_scalar(next).fetch_all(&self.pool).await?;
+        serials
+            .first()
+            .map(|serial| serial.unsigned_abs())
+            .ok_or(StoreError::Failed(sqlx::Error::RowNotFound))
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 use lab::{AgentSetup, Authority, Lab, NODE_V4, Place, Process, SshdSetup, Storage, eventually};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use super::{PASSWORD, Story, output};
 use crate::scene::text;
@@ -22,7 +23,7 @@ impl Keeper {
     fn start(lab: &Lab, kind: &str) -> Result<Self> {
         let node = lab.node().clone();
         let mut command = Place::command("ssh-agent");
-        command.args(["-D", "-a", SOCKET]).stdout(Stdio::null());
+        command.args(["-D", "-a", SOCKET]).stdout(Stdio::null()).stderr(Stdio::null());
         let process = node.spawn(&mut command)?;
         eventually("the ssh-agent is there", || {
             Ok(node.enter(|| std::path::Path::new(SOCKET).exists())?.then_some(()))
@@ -47,10 +48,11 @@ impl Keeper {
         Ok(kill_process(pid, signal)?)
     }
 
-    /// Whether somebody waits to be accepted or answered.
+    /// Whether somebody waits to be accepted.
     pub(super) fn is_asked(&self) -> Result<bool> {
-        let waiting = self.node.run("ss", &["-xH", "src", SOCKET])?;
-        Ok(waiting.lines().any(|line| !line.contains("LISTEN")))
+        let listeners = self.node.run("ss", &["-xlH"])?;
+        let own = listeners.lines().find(|line| line.contains(SOCKET)).context("no socket")?;
+        Ok(own.split_whitespace().nth(2).context("no queue")? != "0")
     }
 }
 
@@ -165,22 +167,21 @@ fn a_rotation_locks_nobody_out() -> Result<()> {
         authority.signal(Signal::HUP)?;
         let listed = authority.told(&["ca", "export", "--json"], "")?;
         let fingerprints = authority.told(&["config", "check", "--json"], "")?;
-        let expected: serde_json::Value = serde_json::from_slice(&fingerprints.stdout)?;
+        let expected: Value = serde_json::from_slice(&fingerprints.stdout)?;
         authority.event("the reload", |event| {
             event["event"] == "reloaded" && event["ca_keys"] == expected["ca_keys"]
         })?;
         ensure!(listed.status.success(), "{}", output(&listed));
         Ok(())
     };
-    let signer = || -> Result<String> {
-        let events = authority.events()?;
-        let last = events.iter().rfind(|event| event["event"] == "certificate_issued");
-        Ok(text(last.context("no certificate")?, "ca")?.to_owned())
+    let signer = |serial: u64| -> Result<String> {
+        let issued = |event: &Value| event["event"] == "certificate_issued" && event["serial"] == serial;
+        Ok(text(&authority.event("a certificate", issued)?, "ca")?.to_owned())
     };
 
     // Logged in by the old key, which stays alone in force until the new one is known everywhere.
     ensure!(authority.log_in(&home, "alice", PASSWORD)?.status.success());
-    let by_old = signer()?;
+    let by_old = signer(1)?;
     let made = authority.told(&["ca", "new", NEW], "")?;
     ensure!(made.status.success(), "{}", output(&made));
     reload(&format!("\"{OLD}\", \"{NEW}\""))?;
@@ -191,14 +192,14 @@ fn a_rotation_locks_nobody_out() -> Result<()> {
     let _sshd = SshdSetup::with_cotter(&both)?.start(&lab)?;
     goes_in(&home)?;
     ensure!(authority.log_in(&home, "alice", PASSWORD)?.status.success());
-    assert_eq!(signer()?, by_old, "the old key signs yet");
+    assert_eq!(signer(2)?, by_old, "the old key signs yet");
     goes_in(&home)?;
 
     reload(&format!("\"{NEW}\", \"{OLD}\""))?;
     // The old certificate is good as before; and so is one by the new key.
     goes_in(&home)?;
     ensure!(authority.log_in(&home, "alice", PASSWORD)?.status.success());
-    ensure!(signer()? != by_old, "the new key signs");
+    ensure!(signer(3)? != by_old, "the new key signs");
     goes_in(&home)?;
 
     reload(&format!("\"{NEW}\""))?;
