@@ -29,7 +29,7 @@ const LONGEST_POLICY: usize = 2 * LONGEST_DOCUMENT + LONGEST;
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// It cannot be reached, or is another.
-    #[error("{place}: {why}")]
+    #[error("{place} cannot be reached: {why}")]
     Unreachable {
         /// Where it should be.
         place: Place,
@@ -49,6 +49,14 @@ type Fault = Box<dyn std::error::Error + Send + Sync>;
 pub struct Authority {
     place: Place,
     trust: Trust,
+}
+
+/// An error with what is behind it: hyper's own words are few.
+fn in_full(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut words: Vec<String> = causes.map(ToString::to_string).collect();
+    words.dedup();
+    words.join(": ")
 }
 
 impl Authority {
@@ -111,7 +119,7 @@ impl Authority {
         exchange: impl Future<Output = Result<(StatusCode, Bytes), Fault>>,
     ) -> Result<(StatusCode, Bytes), AuthorityError> {
         let elapsed = |_| self.unreachable(format!("no answer within {} s", patience.as_secs()));
-        timeout(patience, exchange).await.map_err(elapsed)?.map_err(|why| self.unreachable(why))
+        timeout(patience, exchange).await.map_err(elapsed)?.map_err(|why| self.unreachable(in_full(&*why)))
     }
 
     fn read<T: for<'de> Deserialize<'de>>(

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use pinning::{Cidr, Observed};
+use ssh_key::PublicKey;
 use ssh_key::certificate::{Builder, CertType};
 use ssh_key::rand_core::OsRng;
-use ssh_key::{Certificate, PrivateKey, PublicKey};
 
 use crate::grant::Grant;
 
@@ -45,11 +45,11 @@ impl Draft<'_> {
         self.now.saturating_add(self.grant.lifetime.as_secs())
     }
 
-    /// Signs it.
+    /// The same, but for the signature.
     ///
     /// # Errors
     /// What `ssh_key` says of what does not fit into a certificate.
-    pub fn sign(&self, ca: &PrivateKey) -> Result<Certificate, ssh_key::Error> {
+    pub fn builder(&self) -> Result<Builder, ssh_key::Error> {
         let begins_at = self.now.saturating_sub(EARLY.as_secs());
         let mut builder = Builder::new_with_random_nonce(&mut OsRng, self.key, begins_at, self.ends_at())?;
         builder.cert_type(CertType::User)?.serial(self.serial)?.key_id(self.user)?.comment(self.user)?;
@@ -68,14 +68,14 @@ impl Draft<'_> {
         }
         builder
             .extension("roles@cotter", serde_json::Value::from(self.grant.roles.as_slice()).to_string())?;
-        builder.sign(ca)
+        Ok(builder)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use pinning::{CaKey, Cluster, Login, LoginReason, OnExpiry, Policy, Role, RolesFrom};
-    use ssh_key::Algorithm;
+    use ssh_key::{Algorithm, PrivateKey};
 
     use super::*;
 
@@ -103,7 +103,7 @@ mod tests {
             serial: 7,
             now: NOW,
         };
-        let certificate = draft.sign(&ca).unwrap().to_openssh().unwrap();
+        let certificate = draft.builder().unwrap().sign(&ca).unwrap().to_openssh().unwrap();
         let cluster = Cluster {
             name: "example.com".into(),
             user_ca: CaKey::parse_all(&ca.public_key().to_openssh().unwrap()).unwrap(),

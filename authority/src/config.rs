@@ -10,6 +10,7 @@ use pinning::{OnExpiry, Role, RoleMapEntry, RolesFrom};
 use serde::Deserialize;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
+use crate::ca::KeySource;
 use crate::observe::Hops;
 use crate::store::Location;
 
@@ -39,7 +40,7 @@ struct File {
     #[serde(default = "roles_dir")]
     roles_dir: PathBuf,
     storage: Option<String>,
-    ca_keys: Option<Vec<PathBuf>>,
+    ca_keys: Option<Vec<KeySource>>,
     tls: Option<TlsFiles>,
     #[serde(default)]
     trusted_proxies: Vec<String>,
@@ -89,8 +90,8 @@ pub struct Config {
     pub roles_dir: PathBuf,
     /// Where people are kept.
     pub storage: Location,
-    /// The keys that sign; the first one does.
-    pub ca_keys: Vec<PathBuf>,
+    /// The keys that nodes are to trust; the first one signs.
+    pub ca_keys: Vec<KeySource>,
     /// The HTTPS certificate, if it is not of our own making.
     pub tls: Option<TlsFiles>,
     /// Which hops are believed.
@@ -147,7 +148,7 @@ impl Config {
         }
         Ok(Self {
             storage: location(file.storage.as_deref(), &file.state_dir).map_err(wrong)?,
-            ca_keys: file.ca_keys.unwrap_or_else(|| vec![file.state_dir.join("ca")]),
+            ca_keys: file.ca_keys.unwrap_or_else(|| vec![KeySource::File(file.state_dir.join("ca"))]),
             name: file.name,
             listen: file.listen,
             state_dir: file.state_dir,
@@ -326,7 +327,7 @@ mod tests {
     fn a_name_is_enough() {
         let config = load("name = \"example.com\"").unwrap();
         assert_eq!(config.storage, Location::Sqlite("/var/lib/cotter-authority/authority.db".into()));
-        assert_eq!(config.ca_keys, [PathBuf::from("/var/lib/cotter-authority/ca")]);
+        assert_eq!(config.ca_keys, [KeySource::File("/var/lib/cotter-authority/ca".into())]);
         assert_eq!(config.hops, Hops::default());
     }
 
@@ -360,6 +361,7 @@ mod tests {
                 "name = \"a\"\ntrusted_proxies = [\"::ffff:10.0.0.0/104\"]",
                 "/authority.toml: trusted_proxies: \"::ffff:10.0.0.0/104\" is IPv4",
             ),
+            ("name = \"a\"\nca_keys = [1]", "/authority.toml:2:12: neither the path of a key nor"),
             ("name = \"a\"\nstorage = \"mysql://\"", "/authority.toml: storage is neither"),
         ] {
             let found = load(text).unwrap_err();

@@ -2,12 +2,33 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 
 /// Makes a directory for its owner alone, and those above it, where they are missing.
 pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    hand_over(&File::open(path)?, path)
+}
+
+/// Makes an empty file for its owner alone; what is there stays (`AlreadyExists`).
+pub(crate) fn make_empty(path: &Path) -> io::Result<()> {
+    hand_over(&OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?, path)
+}
+
+/// What root makes in somebody else's directory is to be theirs: an administrator's command leaves nothing that the
+/// authority itself cannot use.
+fn hand_over(made: &File, path: &Path) -> io::Result<()> {
+    let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) else { return Ok(()) };
+    let (above, own) = (fs::metadata(above)?, made.metadata()?);
+    if own.uid() == 0 && above.uid() != 0 {
+        fchown(made, Some(above.uid()), Some(above.gid()))
+    } else {
+        Ok(())
+    }
 }
 
 /// Writes a file that is not there yet, with this mode, through to the disk; what is there stays (`AlreadyExists`).
@@ -21,6 +42,7 @@ pub(crate) fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()
         Ok(()) | Err(_) => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&staged)?;
+    hand_over(&file, path)?;
     file.write_all(content)?;
     file.sync_all()?;
     // A link, unlike a rename, replaces nothing.
@@ -33,7 +55,6 @@ pub(crate) fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn what_is_there_stays_and_what_is_new_is_its_owners() {

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 /// What was decided, for the journal.
-mod audit;
+pub mod audit;
 /// The keys that certificates are signed with.
 pub mod ca;
 /// The certificate that a login ends with.
@@ -32,6 +32,8 @@ pub mod policy;
 /// Codes that change every half minute.
 pub mod second_factor;
 mod serve;
+mod serving;
+mod source;
 /// What outlives the authority.
 pub mod store;
 /// Who guesses is kept waiting.

@@ -1,14 +1,14 @@
 //! A login: who somebody is, what their roles give them, and the certificate that says so.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cotter_api::{Issued, LoginRequest};
 use pinning::{LockSubject, Observed, Role};
 use ssh_key::PublicKey;
 
-use crate::ca::CaKeys;
+use crate::ca::{CaKeys, SignError};
 use crate::certificate::Draft;
 use crate::clock;
 use crate::grant::{Grant, NoGrant};
@@ -56,15 +56,18 @@ pub enum Refusal {
     /// Not now.
     #[error("too many logins at once; try again in a moment")]
     Busy,
+    /// The storage fails.
+    #[error("the authority's storage does not answer; nothing was issued; try again in a moment")]
+    Storage(#[from] StoreError),
+    /// The storage, most likely, hangs.
+    #[error("the authority takes too long; nothing was issued; try again in a moment")]
+    Slow,
+    /// The key that signs is away.
+    #[error("the authority's signing key does not answer; nothing was issued; try again in a moment")]
+    Signer(#[from] SignError),
     /// The authority itself fails.
-    #[error("the authority cannot do this now: {0}")]
+    #[error("the authority cannot do this; nothing was issued; ask your administrator")]
     Fault(String),
-}
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        Self::Fault(error.to_string())
-    }
 }
 
 impl From<PasswordError> for Refusal {
@@ -77,15 +80,6 @@ impl From<PasswordError> for Refusal {
     }
 }
 
-/// Of what a login goes by, what a reload may change.
-#[derive(Debug)]
-pub struct InForce {
-    /// The keys that sign.
-    pub ca: CaKeys,
-    /// Roles by name.
-    pub roles: BTreeMap<String, Role>,
-}
-
 /// All that a login goes by.
 #[derive(Debug)]
 pub struct Logins {
@@ -93,25 +87,17 @@ pub struct Logins {
     pub store: Store,
     /// The cluster's name.
     pub cluster: String,
-    /// What a reload may change.
-    pub in_force: RwLock<Arc<InForce>>,
+    /// The keys that sign.
+    pub ca: CaKeys,
+    /// Roles by name.
+    pub roles: BTreeMap<String, Role>,
     /// Compares passwords.
     pub passwords: Passwords,
     /// Slows down who guesses.
-    pub throttle: Throttle,
+    pub throttle: Arc<Throttle>,
 }
 
 impl Logins {
-    /// The keys and roles in force.
-    pub fn in_force(&self) -> Arc<InForce> {
-        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Puts others in force.
-    pub fn adopt(&self, new: InForce) {
-        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-    }
-
     /// Logs somebody in.
     ///
     /// # Errors
@@ -125,8 +111,7 @@ impl Logins {
         let person = self.authenticate(request, observed).await?;
         let refuse = |why| Refusal::NoGrant { user: person.name.clone(), why };
         self.require_unlocked(&person, observed).await?;
-        let in_force = self.in_force();
-        let grant = Grant::of(&person, |name| in_force.roles.get(name)).map_err(refuse)?;
+        let grant = Grant::of(&person, |name| self.roles.get(name)).map_err(refuse)?;
         if grant.second_factor {
             self.require_code(&person, request.code.as_deref()).await?;
         }
@@ -136,9 +121,8 @@ impl Logins {
         let ends_at = now.saturating_add(grant.lifetime.as_secs());
         let serial = self.store.certify(user, ends_at).await?.ok_or(Refusal::Locked)?;
         let draft = Draft { key: &key, user, grant: &grant, pins: &pins, observed, serial, now };
-        let sign = || draft.sign(in_force.ca.signer())?.to_openssh();
-        let certificate =
-            sign().map_err(|error| Refusal::Fault(format!("the certificate cannot be made: {error}")))?;
+        let certificate = self.ca.sign(draft.builder().map_err(SignError::from)?).await?;
+        let certificate = certificate.to_openssh().map_err(SignError::from)?;
         Ok(Issued {
             certificate,
             serial,

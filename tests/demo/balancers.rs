@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use lab::{ALICE, AgentSetup, Authority, Haproxy, Https, INSIDE, Lab, NODE_V4, Nginx, Place, until_closed};
-use serde_json::Value;
 
 use crate::screen::Screen;
 
@@ -97,18 +96,16 @@ impl Front {
         if !output.status.success() {
             bail!("she is not let in");
         }
-        let event = self.last_event()?;
+        let event = self.authority.event("the certificate in the audit log", |event| {
+            event["event"] == "certificate_issued" && event["observed_how"] == how
+        })?;
         let (pinned, observed) = (&event["pinned"], &event["observed"]);
         self.screen.voice("audit log", &format!("{} pinned={pinned} observed={observed}", event["event"]));
         let at = format!("{}/32", ALICE.v4);
-        if *pinned != serde_json::json!([at]) || observed["how"] != how {
+        if *pinned != serde_json::json!([at]) {
             bail!("she is pinned to {pinned}, observed {observed}");
         }
         Ok(format!("pinned to {at}, her own address: {how}"))
-    }
-
-    fn last_event(&self) -> Result<Value> {
-        self.authority.events()?.pop().context("no event of the authority's")
     }
 }
 

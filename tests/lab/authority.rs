@@ -2,12 +2,12 @@
 
 mod policy;
 
-use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::process::{Output, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::ca::Ca;
@@ -15,19 +15,40 @@ use crate::eventually::eventually;
 use crate::lab::Lab;
 use crate::network::{NODE_V4, NODE_V6};
 use crate::place::Place;
+use crate::postgres::Postgres;
 use crate::process::Process;
 
 const AUTHORITY: &str = "/usr/sbin/cotter-authority";
 pub(crate) const CLIENT: &str = "/usr/bin/cotter";
-const CONFIG: &str = "/etc/cotter/authority.toml";
+/// The port of the first one.
 const PORT: u16 = 8443;
-/// What it says of its decisions.
-const EVENTS: &str = "/var/log/cotter/authority.jsonl";
+
+/// What authorities keep people in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// A file.
+    Sqlite,
+    /// A server; see [`Postgres`].
+    Postgres,
+}
+
+impl Storage {
+    /// Starts what it takes; and the line that an authority is told.
+    pub fn start(self, lab: &Lab) -> Result<(Option<Postgres>, String)> {
+        match self {
+            Self::Sqlite => Ok((None, String::new())),
+            Self::Postgres => {
+                Ok((Some(Postgres::start(lab)?), format!("storage = \"{}\"\n", Postgres::url())))
+            }
+        }
+    }
+}
 
 /// A running authority, which reads its roles where the agent does.
 #[derive(Debug)]
 pub struct Authority {
     node: Place,
+    port: u16,
     /// Of its TLS certificate.
     fingerprint: String,
     /// What nodes trust.
@@ -39,58 +60,61 @@ impl Authority {
     /// Makes one of the cluster `example.com`, with further lines of configuration, and starts it. The role files that
     /// users have must be there.
     pub fn start(lab: &Lab, lines: &str) -> Result<Self> {
-        let node = lab.node();
-        let listen = format!("[\"{NODE_V4}:{PORT}\", \"[{NODE_V6}]:{PORT}\"]");
-        node.write(CONFIG, &format!("name = \"example.com\"\nlisten = {listen}\n{lines}"))?;
-        let told: Value = serde_json::from_str(&node.run(AUTHORITY, &["init", "--json"])?)?;
+        Self::start_at(lab, PORT, lines)
+    }
+
+    /// Another one at a port of its own, with the same keys, on the storage that the lines name.
+    pub fn second(lab: &Lab, lines: &str) -> Result<Self> {
+        Self::start_at(lab, PORT + 1, lines)
+    }
+
+    fn start_at(lab: &Lab, port: u16, lines: &str) -> Result<Self> {
+        let node = lab.node().clone();
+        configure(&node, port, lines)?;
+        let told = node.run(AUTHORITY, &["--config", &config(port), "init", "--json"])?;
+        let told: Value = serde_json::from_str(&told)?;
         let fingerprint = told["fingerprint"].as_str().context("no fingerprint")?.to_owned();
         let keys = told["user_ca"].as_array().context("no keys")?.iter().filter_map(Value::as_str);
-        let ca = Ca::known(node, "authority", &keys.collect::<Vec<_>>().join("\n"))?;
-        let events = node.enter(|| File::create(EVENTS))??;
-        let process =
-            node.spawn(Place::command(AUTHORITY).arg("run").stdout(events).stderr(Stdio::null()))?;
-        let authority = Self { node: node.clone(), fingerprint, ca, process };
-        let listens = || node.enter(|| std::net::TcpStream::connect((NODE_V4, PORT)).is_ok());
-        eventually("the authority listens", || Ok(listens()?.then_some(())))?;
+        let ca = Ca::known(&node, "authority", &keys.collect::<Vec<_>>().join("\n"))?;
+        let process = launch(&node, port)?;
+        let authority = Self { node, port, fingerprint, ca, process };
+        authority.await_listening()?;
         Ok(authority)
     }
 
-    /// Where it is.
-    pub fn url(&self) -> String {
-        format!("https://{NODE_V4}:{PORT}")
+    fn await_listening(&self) -> Result<()> {
+        let listens = || self.node.enter(|| std::net::TcpStream::connect((NODE_V4, self.port)).is_ok());
+        eventually("the authority listens", || Ok(listens()?.then_some(())))
     }
 
-    /// The fingerprint of its TLS certificate, as `init` tells it.
-    pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
+    /// Tells it other further lines; they count from the next reload or start on.
+    pub fn configure(&self, lines: &str) -> Result<()> {
+        configure(&self.node, self.port, lines)
     }
 
     /// Adds somebody with this password; `arguments` name roles, such as `--role pinned-ip`.
     pub fn add(&self, user: &str, password: &str, arguments: &[&str]) -> Result<()> {
-        let output =
-            spoken_to(&self.node, AUTHORITY, &[&["user", "add", user], arguments].concat(), password)?;
+        let output = self.told(&[&["user", "add", user], arguments].concat(), password)?;
         if !output.status.success() {
             bail!("user add {user}: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(())
     }
 
-    /// Its address of the same family as another, and its port.
-    pub fn at(&self, family: IpAddr) -> SocketAddr {
-        let node: IpAddr = if family.is_ipv4() { NODE_V4.into() } else { NODE_V6.into() };
-        SocketAddr::new(node, PORT)
+    /// Runs its command line, which reads one line.
+    pub fn told(&self, arguments: &[&str], line: &str) -> Result<Output> {
+        let config = config(self.port);
+        spoken_to(&self.node, AUTHORITY, &[&["--config", config.as_str()], arguments].concat(), line)
     }
 
-    /// What it has decided so far.
-    pub fn events(&self) -> Result<Vec<Value>> {
-        let text = self.node.read(EVENTS)?;
-        text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+    /// Starts its command line; it reads this line, and may be killed.
+    pub fn begin(&self, arguments: &[&str], line: &str) -> Result<Process> {
+        begin(&self.node, AUTHORITY, &[&["--config", config(self.port).as_str()], arguments].concat(), line)
     }
 
     /// Logs somebody in from a place, by the client; what came of it.
     pub fn log_in(&self, from: &Place, user: &str, password: &str) -> Result<Output> {
-        let at = self.at(NODE_V4.into());
-        self.log_in_at(from, at, &self.fingerprint, user, password)
+        self.log_in_at(from, self.at(NODE_V4.into()), &self.fingerprint, user, password)
     }
 
     /// The same by way of what listens there with a certificate of that fingerprint.
@@ -108,25 +132,114 @@ impl Authority {
         spoken_to(from, CLIENT, &arguments, password)
     }
 
+    /// Its address of the same family as another, and its port.
+    pub fn at(&self, family: IpAddr) -> SocketAddr {
+        let node: IpAddr = if family.is_ipv4() { NODE_V4.into() } else { NODE_V6.into() };
+        SocketAddr::new(node, self.port)
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("https://{NODE_V4}:{}", self.port)
+    }
+
+    /// What clients know it by.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.process.id())?).context("a process id of zero")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// Ends it without a warning.
+    pub fn kill9(&mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Ends it as systemd does.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        Ok(self.process.wait()?)
+    }
+
+    /// How it ended, if it did.
+    pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.process.try_wait()?)
+    }
+
+    /// Starts it again.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = launch(&self.node, self.port)?;
+        self.await_listening()
+    }
+
+    /// What stands in its event log.
+    pub fn events(&self) -> Result<Vec<Value>> {
+        let text = self.node.read(event_log(self.port))?;
+        text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+
+    /// The first event that fits, as soon as there is one.
+    pub fn event(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+        eventually(what, || Ok(self.events().unwrap_or_default().into_iter().find(&fits)))
+    }
+
     /// Runs `cotter` from a place, as whoever logged in last, without a terminal.
     pub fn client(from: &Place, arguments: &[&str]) -> Result<Output> {
         from.output(Place::command(CLIENT).args(arguments).stdin(Stdio::null()))
     }
 }
 
-/// Runs a program that reads one line.
-fn spoken_to(place: &Place, program: &str, arguments: &[&str], line: &str) -> Result<Output> {
+fn config(port: u16) -> String {
+    if port == PORT {
+        "/etc/cotter/authority.toml".into()
+    } else {
+        format!("/etc/cotter/authority-{port}.toml")
+    }
+}
+
+fn event_log(port: u16) -> String {
+    format!("/var/log/cotter/authority-{port}.jsonl")
+}
+
+fn configure(node: &Place, port: u16, lines: &str) -> Result<()> {
+    let own = format!(
+        "listen = [\"{NODE_V4}:{port}\", \"[{NODE_V6}]:{port}\"]\nevent_log = \"{}\"\n",
+        event_log(port)
+    );
+    node.write(config(port), &format!("name = \"example.com\"\n{own}{lines}"))
+}
+
+fn launch(node: &Place, port: u16) -> Result<Process> {
+    let mut command = Place::command(AUTHORITY);
+    command.args(["--config", &config(port), "run"]);
+    node.spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))
+}
+
+/// Starts a program that reads one line.
+fn begin(place: &Place, program: &str, arguments: &[&str], line: &str) -> Result<Process> {
     let mut command = Place::command(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = place.spawn(&mut command)?;
     let mut input = child.stdin.take().context("no input")?;
-    writeln!(input, "{line}")?;
-    drop(input);
+    // One that ended before it read says so by its status.
+    let _unread = writeln!(input, "{line}");
+    Ok(child)
+}
+
+/// Runs a program that reads one line.
+fn spoken_to(place: &Place, program: &str, arguments: &[&str], line: &str) -> Result<Output> {
+    let mut child = begin(place, program, arguments, line)?;
     let mut output = Output { status: child.wait()?, stdout: Vec::new(), stderr: Vec::new() };
     // They say little: a pipe holds it.
     if let (Some(mut stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) {
-        std::io::Read::read_to_end(&mut stdout, &mut output.stdout)?;
-        std::io::Read::read_to_end(&mut stderr, &mut output.stderr)?;
+        stdout.read_to_end(&mut output.stdout)?;
+        stderr.read_to_end(&mut output.stderr)?;
     }
     Ok(output)
 }

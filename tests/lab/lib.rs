@@ -11,6 +11,7 @@
 //! | `laptop` | a person's own machine, with the client |
 //! | `haproxy`, `nginx` | real balancers in front of it |
 //! | `https` | a request of which every byte is the test's |
+//! | `postgres` | a real PostgreSQL on the node |
 //! | `ca` | a certificate authority and what it issues |
 //! | `hoard` | certificates by the hundred, and the ssh-agent that offers them |
 //! | `sshd` | a real sshd on the node |
@@ -40,6 +41,7 @@ mod laptop;
 mod network;
 mod nginx;
 mod place;
+mod postgres;
 mod process;
 mod runner;
 mod service;
@@ -48,7 +50,7 @@ mod sshd;
 mod terminal;
 
 pub use agent::{AGENT, Agent, AgentSetup, Mark};
-pub use authority::Authority;
+pub use authority::{Authority, Storage};
 pub use ca::{Ca, Identity, Order};
 pub use capture::Capture;
 pub use eventually::{eventually, within};
@@ -60,6 +62,7 @@ pub use laptop::Laptop;
 pub use network::{ALICE, ELSEWHERE, INSIDE, NODE_V4, NODE_V6, Wire};
 pub use nginx::Nginx;
 pub use place::Place;
+pub use postgres::Postgres;
 pub use process::Process;
 pub use ssh::{Login, Session};
 pub use sshd::{Sshd, SshdSetup};

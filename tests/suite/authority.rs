@@ -1,7 +1,20 @@
 //! The whole story without any outside authority: a login by password, a pin, a move, a refusal, a new login.
 
+/// The trail of what it decided and what was done to it.
+mod audit;
+/// Keys: several at once, one after the other, behind an ssh-agent.
+mod ca;
+/// Killed while people log in: nothing that it acknowledged is lost.
+mod killed;
+/// Its storage: what is kept, copied, refused, and what happens where there is no room.
+mod storage;
+/// Callers that are slow, endless, or no callers at all.
+mod strangers;
+/// Who guesses is kept waiting, and nobody else.
+mod throttle;
+
 use anyhow::{Result, ensure};
-use lab::{AgentSetup, Authority, Lab, NODE_V4, Sshd, SshdSetup};
+use lab::{AgentSetup, Authority, Lab, NODE_V4, Postgres, Sshd, SshdSetup, Storage};
 
 use crate::scene::text;
 
@@ -12,20 +25,43 @@ struct Story {
     authority: Authority,
     agent: lab::Agent,
     _sshd: Sshd,
+    postgres: Option<Postgres>,
     lab: Lab,
 }
 
+/// A test for each storage.
+macro_rules! on_each_storage {
+    ($($test:ident)*) => {
+        mod sqlite {
+            $(#[test] fn $test() -> anyhow::Result<()> { super::$test(lab::Storage::Sqlite) })*
+        }
+        mod postgres {
+            $(#[test] fn $test() -> anyhow::Result<()> { super::$test(lab::Storage::Postgres) })*
+        }
+    };
+}
+use on_each_storage;
+
+on_each_storage! {
+    alice_logs_in_is_pinned_moves_is_refused_and_logs_in_again
+    nobody_logs_in_with_a_wrong_password_and_what_is_said_is_the_same_of_whom_nobody_knows
+}
+
 impl Story {
-    fn begin(lines: &str) -> Result<Self> {
-        let lab = Lab::start()?;
+    fn begin(storage: Storage, lines: &str) -> Result<Self> {
+        Self::in_lab(Lab::start()?, storage, lines)
+    }
+
+    fn in_lab(lab: Lab, storage: Storage, lines: &str) -> Result<Self> {
         let setup = AgentSetup::new("enforce").role("pinned-ip", &["pin_source_ip: true"]).role("open", &[]);
         setup.write(&lab)?;
-        let authority = Authority::start(&lab, lines)?;
+        let (postgres, line) = storage.start(&lab)?;
+        let authority = Authority::start(&lab, &format!("{line}{lines}"))?;
         let setup = setup.cluster("example.com", &authority.ca, "roles_from = \"cotter\"")?;
         let agent = setup.start(&lab)?;
         let sshd = SshdSetup::with_cotter(&authority.ca)?.start(&lab)?;
         authority.add("alice", PASSWORD, &["--role", "pinned-ip"])?;
-        Ok(Self { authority, agent, _sshd: sshd, lab })
+        Ok(Self { authority, agent, _sshd: sshd, postgres, lab })
     }
 }
 
@@ -33,9 +69,8 @@ fn output(output: &std::process::Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-#[test]
-fn alice_logs_in_is_pinned_moves_is_refused_and_logs_in_again() -> Result<()> {
-    let story = Story::begin("")?;
+fn alice_logs_in_is_pinned_moves_is_refused_and_logs_in_again(storage: Storage) -> Result<()> {
+    let story = Story::begin(storage, "")?;
     let (home, away) = (story.lab.alice(), story.lab.elsewhere());
     let target = format!("alice@{NODE_V4}");
     let logged_in = story.authority.log_in(&home, "alice", PASSWORD)?;
@@ -61,9 +96,10 @@ fn alice_logs_in_is_pinned_moves_is_refused_and_logs_in_again() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn nobody_logs_in_with_a_wrong_password_and_what_is_said_is_the_same_of_whom_nobody_knows() -> Result<()> {
-    let story = Story::begin("")?;
+fn nobody_logs_in_with_a_wrong_password_and_what_is_said_is_the_same_of_whom_nobody_knows(
+    storage: Storage,
+) -> Result<()> {
+    let story = Story::begin(storage, "")?;
     let home = story.lab.alice();
     let said: Vec<String> = ["alice", "nobody"]
         .iter()

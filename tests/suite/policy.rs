@@ -74,7 +74,7 @@ impl Story {
     fn restart_authority(&mut self, change: &str) -> Result<()> {
         self.authority.kill9()?;
         self.lab.node().run("sh", &["-ec", change])?;
-        self.authority.start_again()
+        self.authority.restart()
     }
 }
 
@@ -99,7 +99,7 @@ fn a_lock_at_the_authority_cuts_her_session_at_the_node_and_keeps_her_out_everyw
     let story = Story::begin()?;
     let login = story.alice()?;
     let mut session = login.stay()?;
-    let told = story.authority.told(&["lock", "--user", "alice", "--reason", "lost laptop", "--json"])?;
+    let told = story.authority.run(&["lock", "--user", "alice", "--reason", "lost laptop", "--json"])?;
     within(AT_ONCE, "the client notices", || session.ended())?;
     story.denied(&login, "locked")?;
     let again = story.authority.log_in(&story.lab.alice(), "alice", PASSWORD)?;
@@ -113,7 +113,7 @@ fn a_lock_at_the_authority_cuts_her_session_at_the_node_and_keeps_her_out_everyw
     ensure!(String::from_utf8_lossy(&refused.stderr).contains("cotter-authority unlock"), "{refused:?}");
 
     let lock: Value = serde_json::from_str(&told)?;
-    story.authority.told(&["unlock", text(&lock["lock"], "id")?])?;
+    story.authority.run(&["unlock", text(&lock["lock"], "id")?])?;
     eventually("the lock is gone here too", || {
         Ok(story.agent.json(&["locks"])?.as_array().is_some_and(Vec::is_empty).then_some(()))
     })?;
@@ -126,13 +126,13 @@ fn who_is_locked_or_removed_as_a_user_is_cut_at_the_node() -> Result<()> {
     let story = Story::begin()?;
     let login = story.alice()?;
     let mut session = login.stay()?;
-    story.authority.told(&["user", "lock", "alice"])?;
+    story.authority.run(&["user", "lock", "alice"])?;
     within(AT_ONCE, "the client notices", || session.ended())?;
     story.denied(&login, "locked")?;
-    story.authority.told(&["user", "unlock", "alice"])?;
+    story.authority.run(&["user", "unlock", "alice"])?;
     eventually("she is in again", || Ok(login.run("true")?.status.success().then_some(())))?;
     let mut session = login.stay()?;
-    story.authority.told(&["user", "rm", "alice"])?;
+    story.authority.run(&["user", "rm", "alice"])?;
     within(AT_ONCE, "the client notices", || session.ended())?;
     story.denied(&login, "locked")
 }
@@ -142,10 +142,10 @@ fn while_the_authority_is_away_the_node_goes_on_with_what_it_said_last() -> Resu
     let mut story = Story::begin()?;
     let login = story.alice()?;
     story.authority.add("bob", PASSWORD, &["--role", "pinned-ip"])?;
-    story.authority.told(&["lock", "--user", "bob"])?;
+    story.authority.run(&["lock", "--user", "bob"])?;
     let identity = story.alice()?;
     let version = story.version()?;
-    story.authority.told(&["lock", "--address", "198.51.222.0/24"])?;
+    story.authority.run(&["lock", "--address", "198.51.222.0/24"])?;
     version_above(&story.agent, version)?;
     let version = story.version()?;
     story.authority.kill9()?;
@@ -161,8 +161,8 @@ fn while_the_authority_is_away_the_node_goes_on_with_what_it_said_last() -> Resu
         Ok(following(&story.agent)?["error"].as_str().map(drop))
     })?;
 
-    story.authority.start_again()?;
-    story.authority.told(&["lock", "--user", "alice"])?;
+    story.authority.restart()?;
+    story.authority.run(&["lock", "--user", "alice"])?;
     version_above(&story.agent, version)?;
     story.denied(&login, "locked")
 }
@@ -190,7 +190,7 @@ fn a_policy_of_an_earlier_day_is_refused() -> Result<()> {
     let login = story.alice()?;
     story.restart_authority(&format!("cp {STORAGE} /root/backup"))?;
     let before = story.version()?;
-    story.authority.told(&["lock", "--user", "alice"])?;
+    story.authority.run(&["lock", "--user", "alice"])?;
     version_above(&story.agent, before)?;
     let version = story.version()?;
     story.restart_authority(&format!("rm {STORAGE}*; cp /root/backup {STORAGE}"))?;
@@ -219,7 +219,7 @@ fn a_damaged_policy_on_disk_is_none_and_the_authority_mends_it() -> Result<()> {
         let status = following(&story.agent)?;
         ensure!(status["version"].is_null() && status["error"].is_string(), "{status}");
         ensure!(!login.run("true")?.status.success(), "without a policy nobody is known");
-        story.authority.start_again()?;
+        story.authority.restart()?;
         version_above(&story.agent, 0)?;
         assert_eq!(login.succeed("echo in")?, "in\n");
     }
@@ -267,7 +267,7 @@ fn a_trusted_cluster_of_the_authority_s_is_one_of_the_node_s() -> Result<()> {
     story.denied(&issue("unmapped", &unmapped.pinned(AT_ALICE))?, "no_roles")?;
 
     let version = story.version()?;
-    story.authority.told(&["lock", "--user", "root.example.com/carol"])?;
+    story.authority.run(&["lock", "--user", "root.example.com/carol"])?;
     version_above(&story.agent, version)?;
     story.denied(&pinned, "locked")
 }

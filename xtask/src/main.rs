@@ -10,7 +10,7 @@ mod fuzz;
 mod lint;
 /// Whether the tests notice when the rules are changed.
 mod mutants;
-/// The Debian package.
+/// The Debian packages.
 mod package;
 /// What the tasks need of the machine, found by looking and installed where it is missing.
 mod setup;
@@ -58,7 +58,7 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Change the rules in many small ways, and see that the tests notice
     Mutants(mutants::Options),
-    /// Build the Debian package
+    /// Build the Debian packages
     Package,
     /// Check format, lints, licences, advisories and sources
     Lint,
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         Task::Vm(options) => vm::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Mutants(options) => mutants::run(&options),
-        Task::Package => package::run().map(|_package| ExitCode::SUCCESS),
+        Task::Package => package::run().map(|_packages| ExitCode::SUCCESS),
         Task::Lint => lint::run(),
     };
     done.unwrap_or_else(|error| {

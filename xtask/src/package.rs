@@ -1,4 +1,4 @@
-//! The Debian package: binaries, manual pages and completions built for release, and packed by cargo-deb.
+//! The Debian packages: binaries, manual pages and completions built for release, and packed by cargo-deb.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,13 +8,21 @@ use anyhow::{Context, Result};
 use crate::setup::{self, Needs};
 use crate::{cargo, step};
 
-/// Builds the package, has lintian look it over, and says where it lies.
-pub(crate) fn run() -> Result<PathBuf> {
+/// Whose packages there are: the node's, the authority's, the client's.
+const PACKAGES: [&str; 3] = ["cotter-packaging", "cotter-authority", "cotter-client"];
+
+/// Builds the packages, has lintian look them over, and says where they lie; the node's comes first.
+pub(crate) fn run() -> Result<Vec<PathBuf>> {
     setup::run(Needs::Packaging)?;
     build()?;
+    PACKAGES.into_iter().map(pack).collect()
+}
+
+/// Packs what is built.
+fn pack(package: &str) -> Result<PathBuf> {
     let mut deb = cargo::command();
-    deb.args(["deb", "--no-build", "--package", "cotter-packaging"]);
-    let printed = step::run("cargo deb", &mut deb)?;
+    deb.args(["deb", "--no-build", "--package", package]);
+    let printed = step::run(&format!("cargo deb {package}"), &mut deb)?;
     // Its last word is the package's path.
     let package =
         printed.lines().rev().find(|line| line.ends_with(".deb")).context("cargo deb made nothing")?;
@@ -48,20 +56,31 @@ pub(crate) fn next(package: &Path, later: &Path) -> Result<()> {
 
 /// Builds everything that `packaging/Cargo.toml` names below `target/release`.
 fn build() -> Result<()> {
-    let mut agent = cargo::command();
-    agent.args(["build", "--release", "--package", "cotter-agent"]);
-    step::run("cargo build --release: agent, kernel programs (some minutes)", &mut agent)?;
+    let mut programs = cargo::command();
+    programs.args(["build", "--release"]);
+    programs.args([
+        "--package",
+        "cotter-agent",
+        "--package",
+        "cotter-authority",
+        "--package",
+        "cotter-client",
+    ]);
+    step::run(
+        "cargo build --release: agent, kernel programs, authority, client (some minutes)",
+        &mut programs,
+    )?;
     // Linked statically: it runs in an environment that PAM made.
     let mut hook = cargo::command();
     hook.args(["rustc", "--release", "--package", "cotter-hook", "--bin", "cotter-hook", "--"])
         .args(["-C", "target-feature=+crt-static"]);
     step::run("cargo build --release: hook", &mut hook)?;
     let release = cargo::target_directory()?.join("release");
-    // Not for release: the tests have built the agent's library like this anyway.
+    // Not for release: the tests have built the libraries like this anyway.
     let mut pages = cargo::command();
     pages.args(["run", "--package", "cotter-packaging", "--"]).arg(release.join("pages"));
     step::run("manual pages and completions", &mut pages)?;
     // The day it was made is no part of it.
-    let pack = "gzip -9nf \"$0\"/*.8";
-    step::run("gzip", Command::new("sh").args(["-c", pack]).arg(release.join("pages/man8"))).map(drop)
+    let pack = "gzip -9nf \"$0\"/man?/*.[18]";
+    step::run("gzip", Command::new("sh").args(["-c", pack]).arg(release.join("pages"))).map(drop)
 }

@@ -55,7 +55,7 @@ type Need = (&'static str, &'static str);
 /// task was built on this machine.
 const BUILD: [Need; 2] = [("cc", "gcc"), ("/usr/include/stdio.h", "libc6-dev")];
 /// For the lab and the suite.
-const LAB: [Need; 21] = [
+const LAB: [Need; 22] = [
     ("/usr/lib/systemd/systemd", "systemd"),
     ("sshd", SSHD),
     ("ssh", "openssh-client"),
@@ -77,6 +77,7 @@ const LAB: [Need; 21] = [
     ("haproxy", HAPROXY),
     ("nginx", NGINX),
     ("openssl", "openssl"),
+    ("/usr/lib/postgresql/15/bin/initdb", POSTGRES),
 ];
 /// For libFuzzer, which comes as source in C++.
 const FUZZ: [Need; 1] = [("c++", "g++")];
@@ -99,12 +100,14 @@ const SSHD: &str = "openssh-server";
 const PROMETHEUS: &str = "prometheus";
 const HAPROXY: &str = "haproxy";
 const NGINX: &str = "nginx";
+const POSTGRES: &str = "postgresql";
 /// Packages with a service, its program and its name.
-const SERVERS: [(&str, &str, &str); 4] = [
+const SERVERS: [(&str, &str, &str); 5] = [
     (SSHD, "sshd", "ssh"),
     (PROMETHEUS, "prometheus", "prometheus"),
     (HAPROXY, "haproxy", "haproxy"),
     (NGINX, "nginx", "nginx"),
+    (POSTGRES, "pg_ctlcluster", "postgresql"),
 ];
 /// For building the linker.
 const LINKER: [Need; 4] = [

@@ -1,19 +1,13 @@
 //! Audit events: every decision is one JSON object, in the journal, in a file if configured, and for `events`.
 
 mod event;
-mod file;
-mod journal;
-mod limit;
-pub(crate) mod queue;
 
 pub use event::{CutCause, Event, Step, Subject, What};
 
 use crate::metrics::{Outcome, Tally};
-use file::EventFile;
-use journal::Journal;
-use limit::{SourceLimit, largest};
+use crate::source::source;
+use cotter_trail::{EventFile, Journal, Queue, SourceLimit, WINDOW, largest};
 use pinning::{LoginReason, Mode};
-use queue::Queue;
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
@@ -92,17 +86,17 @@ impl Audit {
     pub fn deny(&self, reason: LoginReason, step: Step, overruled: bool, subject: Subject) {
         let outcome = if overruled { Outcome::Overruled } else { Outcome::Denied };
         self.tally.login(outcome, reason, step);
-        let source = subject.observed.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
-        if self.state().denials.admit(source, Instant::now()) {
+        let observed = subject.observed.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
+        if self.state().denials.admit(observed.map(source), Instant::now()) {
             self.write(What::LoginDenied { reason, step, overruled }, subject);
         }
     }
 
     /// Writes a dropped packet that belongs to no session, unless its source has had its share of lines.
-    pub fn drop_of_stranger(&self, source: IpAddr, reason: String, overruled: bool) {
-        if self.state().drops.admit(Some(source), Instant::now()) {
+    pub fn drop_of_stranger(&self, address: IpAddr, reason: String, overruled: bool) {
+        if self.state().drops.admit(Some(source(address)), Instant::now()) {
             let what = What::PacketsDropped { session: None, reason, count: 1, overruled };
-            self.write(what, of_source(Some(source)));
+            self.write(what, of_source(Some(address)));
         }
     }
 
@@ -125,7 +119,7 @@ impl Audit {
 
     /// The same at the agent's end, when the minutes are not waited for.
     pub fn summarise_all(&self) {
-        self.summarise_at(Instant::now() + limit::WINDOW);
+        self.summarise_at(Instant::now() + WINDOW);
     }
 
     fn summarise_at(&self, now: Instant) {

@@ -2,8 +2,8 @@
 
 use super::exit::Failure;
 use super::{Common, Exit};
-use crate::audit::queue::Queue;
 use crate::daemon::{self, StartError};
+use cotter_trail::Queue;
 use std::io::Write;
 use std::sync::Arc;
 use tracing_subscriber::filter::{LevelFilter, Targets};

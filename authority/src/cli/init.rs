@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::{Common, Failure};
-use crate::ca::{self, CaKeys};
+use crate::audit::{Subject, What};
+use crate::ca::{self, CaKeys, KeySource};
 use crate::files;
 use crate::policy::PolicySigner;
 use crate::tls::Tls;
@@ -14,10 +15,13 @@ pub(super) async fn init(common: &Common) -> Result<(), Failure> {
         .map_err(|error| Failure::unavailable(format!("{}: {error}", state_dir.display())))?;
     let (config, _store) = common.open().await?;
     // Others are brought by whoever named them.
-    if let [only] = &config.ca_keys[..]
+    if let [KeySource::File(only)] = &config.ca_keys[..]
         && !only.exists()
     {
-        ca::make(only, &format!("{} user CA", config.name)).map_err(Failure::refused)?;
+        let key = ca::make(only, &format!("{} user CA", config.name)).map_err(Failure::refused)?;
+        let ca = Some(key.fingerprint(ssh_key::HashAlg::Sha256).to_string());
+        let subject = Subject { ca, ..Subject::default() };
+        common.audit(&config)?.write(What::CaKeyMade { file: only.clone() }, subject);
     }
     let keys = CaKeys::load(&config.ca_keys).map_err(Failure::usage)?;
     let tls = Tls::load(&config).map_err(Failure::usage)?;

@@ -81,7 +81,7 @@ pub(super) async fn lock(common: &Common, options: Options) -> Result<(), Failur
         reason: options.reason,
         created,
     };
-    store.lock(&lock).await.map_err(failure)?;
+    store.lock(&lock).await.map_err(|error| failure(&store, &error))?;
     note_a_stranger(&config, &store, &lock).await?;
     if common.json {
         println!("{}", json!({ "lock": lock }));
@@ -95,7 +95,7 @@ pub(super) async fn lock(common: &Common, options: Options) -> Result<(), Failur
 async fn note_a_stranger(config: &Config, store: &Store, lock: &Lock) -> Result<(), Failure> {
     if let LockTarget::User { cluster, key_id } = &lock.target
         && *cluster == config.name
-        && store.person(key_id).await.map_err(failure)?.is_none()
+        && store.person(key_id).await.map_err(|error| failure(store, &error))?.is_none()
     {
         eprintln!("cotter-authority: locked, and yet there is no user {key_id:?}");
     }
@@ -107,7 +107,7 @@ pub(super) async fn unlock(common: &Common, which: &Unlock) -> Result<(), Failur
     if let Some(name) = person_of(&which.lock) {
         return Err(Failure::refused(format!("a user is locked: cotter-authority user unlock {name}")));
     }
-    if !store.unlock(&which.lock).await.map_err(failure)? {
+    if !store.unlock(&which.lock).await.map_err(|error| failure(&store, &error))? {
         return Err(Failure::refused(format!("there is no lock {:?}", which.lock)));
     }
     if common.json {
@@ -120,7 +120,7 @@ pub(super) async fn unlock(common: &Common, which: &Unlock) -> Result<(), Failur
 
 pub(super) async fn locks(common: &Common) -> Result<(), Failure> {
     let (config, store) = common.open().await?;
-    let locks = store.locks(&config.name, clock::unix()).await.map_err(failure)?;
+    let locks = store.locks(&config.name, clock::unix()).await.map_err(|error| failure(&store, &error))?;
     if common.json {
         println!("{}", json!(locks));
         return Ok(());

@@ -1,8 +1,11 @@
 //! The command line: one file a subcommand.
 
+mod backup;
 mod ca;
+mod config;
 mod init;
 mod lock;
+mod output;
 mod role;
 mod run;
 mod user;
@@ -10,8 +13,9 @@ mod user;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::audit::Audit;
 use crate::config::Config;
 use crate::store::Store;
 
@@ -58,6 +62,11 @@ enum Command {
     /// The keys that nodes trust
     #[command(subcommand)]
     Ca(ca::Command),
+    /// Check the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Copy the storage to a file while the authority goes on
+    Backup(backup::Options),
 }
 
 /// Why a command did not do what it was asked.
@@ -86,11 +95,21 @@ impl Common {
         Config::load(&self.config).map_err(Failure::usage)
     }
 
+    fn audit(&self, config: &Config) -> Result<Audit, Failure> {
+        Audit::of_command(&config.name, config.event_log.as_deref()).map_err(Failure::unavailable)
+    }
+
     async fn open(&self) -> Result<(Config, Store), Failure> {
         let config = self.load()?;
         let store = Store::open(&config.storage).await.map_err(Failure::unavailable)?;
         Ok((config, store))
     }
+}
+
+/// The definition of the command line, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 impl Cli {
@@ -125,7 +144,9 @@ impl Command {
             Self::Lock(options) => lock::lock(common, options).await,
             Self::Unlock(which) => lock::unlock(common, &which).await,
             Self::Locks => lock::locks(common).await,
-            Self::Ca(command) => ca::ca(common, &command),
+            Self::Ca(command) => ca::ca(common, command),
+            Self::Config(command) => config::config(common, &command),
+            Self::Backup(options) => backup::backup(common, &options).await,
         }
     }
 }

@@ -1,92 +1,116 @@
 //! `run`: the authority itself.
 
-use std::sync::{Arc, RwLock};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
+use tokio::time::interval;
 
 use super::{Common, Failure};
-use crate::ca::CaKeys;
+use crate::audit::{Audit, Subject, What};
 use crate::config::Config;
-use crate::http::Authority;
-use crate::login::{InForce, Logins};
 use crate::password::Passwords;
 use crate::policy::{Feed, PolicySigner, Publisher};
-use crate::serve::serve;
+use crate::serve::{Room, serve};
+use crate::serving::{Kept, Serving};
 use crate::store::Watch;
 use crate::throttle::Throttle;
-use crate::tls::Tls;
+
+/// How often what was not written one by one is looked at.
+const SUMMARY: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(common: &Common) -> Result<(), Failure> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let (config, store) = common.open().await?;
+    let audit = Audit::of_daemon(&config.name, config.event_log.as_deref()).map_err(Failure::unavailable)?;
     let signer = PolicySigner::load_or_make(&config.state_dir, &config.name).map_err(Failure::usage)?;
     let publisher = Publisher { cluster: config.name.clone(), store: store.clone(), signer };
-    let in_force = read(&config, &publisher).await?;
-    let first = publisher.make().await.map_err(Failure::unavailable)?;
-    let logins = Logins {
+    let kept = Kept {
         store,
-        cluster: config.name.clone(),
-        in_force: RwLock::new(Arc::new(in_force)),
+        feed: Arc::new(Feed::new(publisher.make().await.map_err(Failure::unavailable)?)),
+        publisher,
         passwords: Passwords::new().map_err(Failure::unavailable)?,
-        throttle: Throttle::default(),
+        throttle: Arc::new(Throttle::default()),
+        audit: Arc::new(audit),
     };
-    let tls = Tls::load(&config).map_err(Failure::usage)?;
-    let acceptor = TlsAcceptor::from(tls.server);
-    let (feed, watch) = (Feed::new(first), Watch::new(&config.storage));
-    let policy_readers = config.policy_readers;
-    let authority =
-        Arc::new(Authority { name: config.name, hops: config.hops, logins, feed, policy_readers });
-    let mut tasks = JoinSet::new();
-    for address in config.listen {
+    let serving = Serving::new(&config, &kept).await.map_err(Failure::usage)?;
+    tracing::info!("the certificate's fingerprint is {}", serving.fingerprint);
+    let (serving, in_force) = watch::channel(serving);
+    let mut tasks = listen(&config, &in_force).await?;
+    tasks.spawn(publish(kept.clone(), Watch::new(&config.storage)));
+    kept.audit.write(What::AuthorityStarted, Subject::default());
+    // An error means that nobody has started it so.
+    let _told = sd_notify::notify(&[NotifyState::Ready]);
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::unavailable)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(Failure::unavailable)?;
+    let mut summary = interval(SUMMARY);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = tokio::signal::ctrl_c() => break,
+            _ = tasks.join_next() => return Err(Failure::unavailable("a task of the authority's has ended")),
+            _ = hangup.recv() => reload(&common.config, &config, &kept, &serving).await,
+            _ = summary.tick() => kept.audit.summarise(),
+        }
+    }
+    kept.audit.summarise_all();
+    kept.audit.write(What::AuthorityStopped, Subject::default());
+    Ok(())
+}
+
+async fn listen(config: &Config, serving: &watch::Receiver<Serving>) -> Result<JoinSet<()>, Failure> {
+    let (mut listeners, room) = (JoinSet::new(), Room::default());
+    for address in &config.listen {
         let listener = TcpListener::bind(address).await;
         let listener =
             listener.map_err(|error| Failure::unavailable(format!("cannot listen at {address}: {error}")))?;
-        let (authority, acceptor) = (Arc::clone(&authority), acceptor.clone());
-        tasks.spawn(serve(listener, authority, acceptor, config.proxy_protocol));
-        tracing::info!("listens at {address}, fingerprint {}", tls.fingerprint);
+        listeners.spawn(serve(listener, serving.clone(), room.clone()));
+        tracing::info!("listens at {address}");
     }
-    let (followed, follower) = (Arc::clone(&authority), publisher.clone());
-    tasks.spawn(async move { followed.feed.follow(follower, watch).await });
-    let mut reloads = signal(SignalKind::hangup()).map_err(Failure::unavailable)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::unavailable)?;
-    // An error means that nobody has started it so.
-    let _told = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    loop {
-        tokio::select! {
-            _ = reloads.recv() => reload(common, &authority, &publisher).await,
-            _ = terminate.recv() => return Ok(()),
-            _ = tokio::signal::ctrl_c() => return Ok(()),
-            _ = tasks.join_next() => return Err(Failure::unavailable("a task of the authority's has ended")),
+    Ok(listeners)
+}
+
+/// Hands out each new policy until the process ends.
+async fn publish(kept: Kept, watch: Watch) {
+    kept.feed.follow(&kept.publisher, &kept.audit, watch).await;
+}
+
+/// Puts in force what the files say now, all of it or nothing.
+async fn reload(path: &Path, first: &Config, kept: &Kept, serving: &watch::Sender<Serving>) {
+    match changed(path, first, kept).await {
+        Ok((config, new)) => {
+            let keys = new.authority.logins.ca.fingerprints().map(|key| key.to_string()).collect();
+            let roles = new.authority.logins.roles.keys().cloned().collect();
+            if let Err(error) = kept.audit.set_file(config.event_log.as_deref()) {
+                tracing::warn!("the event log stays as it was: {error}");
+            }
+            serving.send_replace(new);
+            kept.audit.write(What::Reloaded { roles, ca_keys: keys }, Subject::default());
+        }
+        Err(error) => {
+            tracing::error!("nothing is reloaded: {error}");
+            kept.audit.write(What::ReloadFailed { error }, Subject::default());
         }
     }
 }
 
-/// Reads keys, roles and trusted clusters, and publishes them: all of them, or nothing.
-async fn read(config: &Config, publisher: &Publisher) -> Result<InForce, Failure> {
-    let ca = CaKeys::load(&config.ca_keys).map_err(Failure::usage)?;
-    let rules = config.rules(&ca.public_lines().map_err(Failure::usage)?).map_err(Failure::usage)?;
-    publisher.publish(&rules).await.map_err(Failure::unavailable)?;
-    let roles = config.roles().map_err(Failure::usage)?;
-    Ok(InForce { ca, roles: roles.into_iter().map(|role| (role.name.clone(), role)).collect() })
-}
-
-/// Keys, roles and trusted clusters anew; what else stands in the file needs a restart.
-async fn reload(common: &Common, authority: &Authority, publisher: &Publisher) {
-    let read = async {
-        let config = common.load()?;
-        if config.name != authority.name {
-            return Err(Failure::usage("name cannot change while the authority runs; restart it"));
+async fn changed(path: &Path, first: &Config, kept: &Kept) -> Result<(Config, Serving), String> {
+    let config = Config::load(path).map_err(|error| error.to_string())?;
+    for (key, differs) in [
+        ("name", config.name != first.name),
+        ("listen", config.listen != first.listen),
+        ("state_dir", config.state_dir != first.state_dir),
+        ("storage", config.storage != first.storage),
+    ] {
+        if differs {
+            return Err(format!("{}: {key} has changed, which takes a restart", path.display()));
         }
-        read(&config, publisher).await
-    };
-    match read.await {
-        Ok(new) => {
-            authority.logins.adopt(new);
-            tracing::info!("reloaded: CA keys, roles and trusted clusters");
-        }
-        Err(failure) => tracing::error!("what was in force stays: {}", failure.message),
     }
+    let serving = Serving::new(&config, kept).await.map_err(|error| error.to_string())?;
+    Ok((config, serving))
 }

@@ -1,43 +1,73 @@
 //! `POST /v1/login`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use cotter_api::{Issued, LoginRequest};
+use ssh_key::{HashAlg, PublicKey};
+use tokio::time::timeout;
 
+use super::body::Body;
 use super::{Authority, Failure, observe};
-use crate::audit;
 use crate::login::Refusal;
 use crate::observe::Sender;
+
+/// Longest that a login takes: what hangs is given up before callers' patience ends.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Logs somebody in; 200 with the certificate, or an error that says why not.
 pub(super) async fn login(
     State(authority): State<Arc<Authority>>,
     Extension(sender): Extension<Sender>,
     headers: HeaderMap,
-    request: Result<Json<LoginRequest>, JsonRejection>,
+    request: Result<Body<LoginRequest>, Failure>,
 ) -> Result<Json<Issued>, Failure> {
     if sender == Sender::HealthCheck {
         let message = "a balancer's own connection is nobody's login".to_owned();
         return Err(Failure { status: StatusCode::FORBIDDEN, error: "health_check", message });
     }
     let observed = observe(&authority, &sender, &headers)?;
-    let Json(request) = request.map_err(|rejection| Failure {
-        status: rejection.status(),
-        error: "malformed",
-        message: rejection.body_text(),
-    })?;
-    match authority.logins.login(&request, observed.as_ref()).await {
+    let Body(request) = request?;
+    let audit = &authority.audit;
+    let login = timeout(PATIENCE, authority.logins.login(&request, observed.as_ref())).await;
+    match login.unwrap_or(Err(Refusal::Slow)) {
         Ok(issued) => {
-            audit::issued(&request.user, &issued);
+            let key = PublicKey::from_openssh(&request.public_key);
+            let key = key.map(|key| key.fingerprint(HashAlg::Sha256).to_string()).unwrap_or_default();
+            let ca = authority.logins.ca.fingerprints().next().map(|ca| ca.to_string());
+            audit.issued(&request.user, &issued, key, ca);
             Ok(Json(issued))
         }
         Err(refusal) => {
-            audit::refused(&request.user, observed.as_ref(), &refusal);
-            Err(refusal.into())
+            let error = authority.in_full(&refusal);
+            let failure = Failure::from(refusal);
+            audit.denied(&request.user, observed.as_ref(), failure.error, error);
+            Err(failure)
+        }
+    }
+}
+
+impl Authority {
+    /// What the journal is told: more than strangers are.
+    fn in_full(&self, refusal: &Refusal) -> String {
+        match refusal {
+            Refusal::Storage(error) => format!("{}: {error}", self.logins.store.place()),
+            Refusal::Signer(error) => error.to_string(),
+            Refusal::Fault(error) => error.clone(),
+            Refusal::Wrong
+            | Refusal::CodeNeeded
+            | Refusal::NoSecondFactor
+            | Refusal::Locked
+            | Refusal::TooMany(_)
+            | Refusal::Malformed(_)
+            | Refusal::NoGrant { .. }
+            | Refusal::Busy => refusal.to_string(),
+            Refusal::Slow => {
+                format!("{}: no answer within {} s", self.logins.store.place(), PATIENCE.as_secs())
+            }
         }
     }
 }
@@ -53,6 +83,9 @@ impl From<Refusal> for Failure {
             Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
             Refusal::NoGrant { .. } => (StatusCode::FORBIDDEN, "no_grant"),
             Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Refusal::Storage(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable"),
+            Refusal::Slow => (StatusCode::SERVICE_UNAVAILABLE, "slow"),
+            Refusal::Signer(_) => (StatusCode::SERVICE_UNAVAILABLE, "signer_unavailable"),
             Refusal::Fault(_) => (StatusCode::INTERNAL_SERVER_ERROR, "fault"),
         };
         Self { status, error, message: refusal.to_string() }

@@ -1,9 +1,11 @@
 //! What the authority answers over HTTPS.
 
+mod body;
 mod login;
 mod policy;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -13,7 +15,9 @@ use axum::{Extension, Router};
 use cotter_api::{Observation, Refusal, UserCa};
 use ipnet::IpNet;
 use pinning::{ForwardedForError, Observed};
+use tokio::time::timeout;
 
+use crate::audit::Audit;
 use crate::login::Logins;
 use crate::observe::{Hops, Sender};
 use crate::policy::Feed;
@@ -21,6 +25,8 @@ use crate::serve::Place;
 
 /// Longest body of a request, in bytes.
 const LONGEST_BODY: usize = 16 * 1024;
+/// Longest wait for the storage where somebody only asks whether it is there.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All that answers go by.
 #[derive(Debug)]
@@ -32,9 +38,11 @@ pub struct Authority {
     /// Logs people in.
     pub logins: Logins,
     /// What nodes follow.
-    pub feed: Feed,
+    pub feed: Arc<Feed>,
     /// Who may read it; `None`: everybody.
     pub policy_readers: Option<Vec<IpNet>>,
+    /// Where decisions are written.
+    pub audit: Arc<Audit>,
 }
 
 /// An error, in words for people and one for programs.
@@ -87,7 +95,7 @@ async fn observed(
 }
 
 async fn ca(State(authority): State<Arc<Authority>>) -> Result<Json<UserCa>, Failure> {
-    let keys = authority.logins.in_force().ca.public_lines().map_err(|error| Failure {
+    let keys = authority.logins.ca.public_lines().map_err(|error| Failure {
         status: StatusCode::INTERNAL_SERVER_ERROR,
         error: "fault",
         message: error.to_string(),
@@ -97,8 +105,11 @@ async fn ca(State(authority): State<Arc<Authority>>) -> Result<Json<UserCa>, Fai
 
 /// Whether logins can be served: the storage answers.
 async fn healthz(State(authority): State<Arc<Authority>>) -> Response {
-    match authority.logins.store.answers().await {
-        Ok(()) => (StatusCode::OK, "ok\n").into_response(),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    let answer = timeout(PATIENCE, authority.logins.store.answers()).await;
+    if matches!(answer, Ok(Ok(()))) {
+        return (StatusCode::OK, "ok\n").into_response();
     }
+    // Anybody may ask, so that the journal is not told each time: it is told of each login that fails of it.
+    tracing::debug!("{}: {answer:?}", authority.logins.store.place());
+    (StatusCode::SERVICE_UNAVAILABLE, "the storage does not answer\n").into_response()
 }

@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
 
 use super::{PolicyError, Published, Publisher};
-use crate::audit;
+use crate::audit::{Audit, Subject, What};
 use crate::store::Watch;
 
 /// Callers that wait at once. They hold no place of those who log in.
@@ -50,10 +50,10 @@ impl Feed {
     }
 
     /// Keeps the newest policy the newest until the process ends.
-    pub async fn follow(&self, publisher: Publisher, mut watch: Watch) {
+    pub(crate) async fn follow(&self, publisher: &Publisher, audit: &Audit, mut watch: Watch) {
         loop {
             watch.changed().await;
-            if let Err(error) = self.look(&publisher).await {
+            if let Err(error) = self.look(publisher, audit).await {
                 tracing::warn!("version {} of the policy stays: {error}", self.newest().version);
                 sleep(PAUSE).await;
             }
@@ -61,19 +61,20 @@ impl Feed {
     }
 
     /// Hands out the newest policy if it is another.
-    async fn look(&self, publisher: &Publisher) -> Result<(), PolicyError> {
+    async fn look(&self, publisher: &Publisher, audit: &Audit) -> Result<(), PolicyError> {
         if publisher.store.policy_version().await? == self.newest().version {
             return Ok(());
         }
         let (new, old) = (Arc::new(publisher.make().await?), self.newest());
         self.newest.send_replace(Arc::clone(&new));
         for (id, lock) in new.locks.iter().filter(|(id, _)| !old.locks.contains_key(*id)) {
-            audit::locked(id, &lock.target.to_string(), &lock.reason);
+            let (lock, target, comment) = (id.clone(), lock.target.to_string(), lock.reason.clone());
+            audit.write(What::Locked { lock, target, comment }, Subject::default());
         }
         for id in old.locks.keys().filter(|id| !new.locks.contains_key(*id)) {
-            audit::unlocked(id);
+            audit.write(What::Unlocked { lock: id.clone() }, Subject::default());
         }
-        audit::published(new.version);
+        audit.write(What::PolicyPublished { version: new.version }, Subject::default());
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! What goes wrong with the store.
 
+use std::path::PathBuf;
+
 use super::Location;
 
 /// The store is not there, or does not do what it was asked.
@@ -35,6 +37,17 @@ pub enum StoreError {
     /// There are as many locks as nodes take.
     #[error("there are {} locks already; take some away first", cotter_api::MOST_LOCKS)]
     TooManyLocks,
+    /// A copy cannot be made.
+    #[error("{file}: the backup cannot be written: {source}")]
+    Backup {
+        /// Where to.
+        file: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// It is no file.
+    #[error("the storage is a PostgreSQL: back it up with pg_dump")]
+    NoFile,
     /// It does not answer, or answers with an error.
     #[error("storage: {0}")]
     Failed(#[from] sqlx::Error),
@@ -47,14 +60,39 @@ impl StoreError {
 }
 
 impl std::fmt::Display for Location {
-    /// Without the password that a `postgres://` address may hold.
+    /// Without the password that a `postgres://` address may hold, and without parameters but the socket's directory.
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Sqlite(path) => write!(out, "{}", path.display()),
-            Self::Postgres(url) => match url.split_once("://").zip(url.rsplit_once('@')) {
-                Some(((scheme, _), (_, server))) => write!(out, "{scheme}://{server}"),
-                None => out.write_str(url),
-            },
+            Self::Postgres(url) => {
+                let (server, parameters) = url.split_once('?').unwrap_or((url, ""));
+                let server = server.split_once("://").map_or(server, |(_scheme, server)| server);
+                let server = server.rsplit_once('@').map_or(server, |(_password, server)| server);
+                write!(out, "postgres://{server}")?;
+                match parameters.split('&').find(|parameter| parameter.starts_with("host=")) {
+                    Some(host) => write!(out, "?{host}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_told_nobody() {
+        for (url, told) in [
+            ("postgres://cotter:secret@db.example.com:5432/cotter", "postgres://db.example.com:5432/cotter"),
+            (
+                "postgresql:///cotter?password=secret&host=/run/postgresql",
+                "postgres:///cotter?host=/run/postgresql",
+            ),
+            ("postgres://db/cotter?user=a&password=s@x", "postgres://db/cotter"),
+        ] {
+            assert_eq!(Location::Postgres(url.into()).to_string(), told);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What outlives the authority: people, locks, counters. In one SQLite file, or in a PostgreSQL that several authorities
 //! share; the same statements for both.
 
+mod backup;
 mod changes;
 mod error;
 mod person;
@@ -11,12 +12,16 @@ pub use error::StoreError;
 pub use person::Person;
 pub use policy::{Policy, new_id, person_of};
 
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::AnyPool;
 use sqlx::any::{AnyPoolOptions, install_default_drivers};
 
+use crate::files;
 use changes::Changes;
 
 /// Longest wait for a free connection: longer than a burst of logins, shorter than people's patience.
@@ -39,6 +44,7 @@ pub struct Store {
     pool: AnyPool,
     is_postgres: bool,
     changes: Changes,
+    location: Location,
 }
 
 impl Store {
@@ -49,10 +55,18 @@ impl Store {
     pub async fn open(location: &Location) -> Result<Self, StoreError> {
         install_default_drivers();
         let error = |source| StoreError::unavailable(location, source);
+        if let Location::Sqlite(path) = location {
+            own_file(path).map_err(|why| error(sqlx::Error::Io(why)))?;
+        }
         let pool = options(location).connect(&location.url()).await.map_err(error)?;
         sqlx::migrate!().run(&pool).await.map_err(|source| error(source.into()))?;
         let is_postgres = matches!(location, Location::Postgres(_));
-        Ok(Self { pool, is_postgres, changes: Changes::of(location) })
+        Ok(Self { pool, is_postgres, changes: Changes::of(location), location: location.clone() })
+    }
+
+    /// Where it is, as people are told: the file, or the server without its password.
+    pub fn place(&self) -> String {
+        self.location.to_string()
     }
 
     /// Whether it answers.
@@ -79,10 +93,23 @@ impl Store {
             return Ok(None);
         }
         let next = "UPDATE counter SET value = value + 1 WHERE name = 'serial' RETURNING value";
+        // What comes before the commit may yet come to nothing, on a full disk.
         let serial: i64 = sqlx::query_scalar(next).fetch_one(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(Some(serial.unsigned_abs()))
     }
+}
+
+/// The file, which holds secrets, made if it is missing; SQLite gives those beside it the same mode and owner.
+fn own_file(path: &Path) -> io::Result<()> {
+    match files::make_empty(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        other => return other,
+    }
+    if fs::metadata(path)?.mode() & 0o077 != 0 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may read it (chmod 600)"));
+    }
+    Ok(())
 }
 
 fn options(location: &Location) -> AnyPoolOptions {

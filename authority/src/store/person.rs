@@ -104,6 +104,32 @@ impl Store {
         Ok(update.execute(&self.pool).await?.rows_affected() > 0)
     }
 
+    /// Gives somebody other roles and logins; false if there is nobody of that name.
+    ///
+    /// # Errors
+    /// That the store does not answer.
+    pub async fn set_roles(
+        &self,
+        name: &str,
+        roles: &[String],
+        logins: &[String],
+    ) -> Result<bool, StoreError> {
+        let update = sqlx::query("UPDATE person SET roles = $1, logins = $2 WHERE name = $3")
+            .bind(json(roles))
+            .bind(json(logins))
+            .bind(name);
+        Ok(update.execute(&self.pool).await?.rows_affected() > 0)
+    }
+
+    /// Gives somebody a second factor, another one, or none; false if there is nobody of that name.
+    ///
+    /// # Errors
+    /// That the store does not answer.
+    pub async fn set_second_factor(&self, name: &str, secret: Option<&str>) -> Result<bool, StoreError> {
+        let update = sqlx::query("UPDATE person SET totp = $1, totp_step = 0 WHERE name = $2");
+        Ok(update.bind(secret).bind(name).execute(&self.pool).await?.rows_affected() > 0)
+    }
+
     /// Keeps somebody out, here and at the nodes, or lets them in again; false if there is nobody of that name.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ mod status;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::home::Home;
 
@@ -58,6 +58,12 @@ impl Failure {
     fn unreachable(message: impl ToString) -> Self {
         Self { code: 3, message: message.to_string() }
     }
+}
+
+/// The definition of the command line, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 impl Cli {

@@ -1,17 +1,12 @@
 //! What nodes follow of an authority, and the authority's comings and goings.
 
-use std::net::TcpStream;
-use std::process::Stdio;
-
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{AUTHORITY, Authority, CONFIG, PORT};
+use super::{AUTHORITY, Authority};
 use crate::agent::AgentSetup;
 use crate::ca::Identity;
-use crate::eventually::eventually;
-use crate::network::NODE_V4;
 use crate::place::Place;
 
 /// Where the client puts what a login leaves; all of one lab share it.
@@ -23,7 +18,7 @@ impl AgentSetup {
     /// Follows an authority, and has no roles of the node's own.
     pub fn following(self, authority: &Authority) -> Result<Self> {
         let (key, fingerprint) = (authority.policy_key()?, &authority.fingerprint);
-        let url = format!("https://{NODE_V4}:{PORT}");
+        let url = authority.url();
         let table = format!("url = \"{url}\"\nkey = \"{key}\"\nfingerprint = \"{fingerprint}\"");
         Ok(self.line("roles_dir = \"/etc/cotter/own-roles.d\"").last(&format!("\n[authority]\n{table}")))
     }
@@ -37,18 +32,13 @@ impl Authority {
 
     /// What its policy is known by.
     pub fn policy_key(&self) -> Result<String> {
-        let told: Value = serde_json::from_str(&self.told(&["init", "--json"])?)?;
+        let told: Value = serde_json::from_str(&self.run(&["init", "--json"])?)?;
         Ok(told["policy_key"].as_str().context("no policy_key")?.to_owned())
     }
 
     /// Runs `cotter-authority`, which must succeed; what it printed.
-    pub fn told(&self, arguments: &[&str]) -> Result<String> {
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
         self.node.run(AUTHORITY, arguments)
-    }
-
-    /// Adds lines to its configuration.
-    pub fn configure(&self, lines: &str) -> Result<()> {
-        self.node.write(CONFIG, &format!("{}\n{lines}\n", self.node.read(CONFIG)?))
     }
 
     /// Logs somebody in, who must get in; what they have then.
@@ -60,22 +50,6 @@ impl Authority {
 
     /// Makes it read its configuration, keys and roles anew.
     pub fn reload(&self) -> Result<()> {
-        let pid = Pid::from_raw(i32::try_from(self.process.id())?).context("no process")?;
-        Ok(kill_process(pid, Signal::HUP)?)
-    }
-
-    /// Kills it at once.
-    pub fn kill9(&mut self) -> Result<()> {
-        self.process.kill()?;
-        self.process.wait()?;
-        Ok(())
-    }
-
-    /// Starts it again with what is there now, and waits until it listens.
-    pub fn start_again(&mut self) -> Result<()> {
-        let mut run = Place::command(AUTHORITY);
-        self.process = self.node.spawn(run.arg("run").stdout(Stdio::null()).stderr(Stdio::null()))?;
-        let listens = || self.node.enter(|| TcpStream::connect((NODE_V4, PORT)).is_ok());
-        eventually("the authority listens", || Ok(listens()?.then_some(())))
+        self.signal(Signal::HUP)
     }
 }

@@ -27,10 +27,12 @@ impl Payload {
         let copy = |from: &Path, name: &str| {
             fs::copy(from, directory.join(name)).map(drop).with_context(|| from.display().to_string())
         };
-        let package = package::run()?;
-        copy(&package, "cotter.deb")?;
+        let packages = package::run()?;
+        for (package, name) in packages.iter().zip(["cotter.deb", "authority.deb", "client.deb"]) {
+            copy(package, name)?;
+        }
         if checks_the_node(filter) {
-            package::next(&package, &directory.join("cotter-next.deb"))?;
+            package::next(&packages[0], &directory.join("cotter-next.deb"))?;
         }
         // Of the crate of the tests cargo builds more than what is asked for.
         let tests = built(&["test", "--no-run", "--package", "cotter-tests", "--test", "suite"])?;

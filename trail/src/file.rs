@@ -1,4 +1,4 @@
-//! The copy of the audit trail in a file: a full disk stops the file, never the agent.
+//! The copy of the audit trail in a file: a full disk stops the file, never who writes.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -7,19 +7,21 @@ use std::path::{Path, PathBuf};
 
 /// The file, opened again when a log rotation has moved it away.
 #[derive(Debug)]
-pub(super) struct EventFile {
+pub struct EventFile {
     path: PathBuf,
     open: Option<File>,
     failing: bool,
 }
 
 impl EventFile {
-    pub(super) fn at(path: &Path) -> Self {
+    /// A file of this name, made when the first line comes.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
         Self { path: path.to_owned(), open: None, failing: false }
     }
 
     /// Appends one line; the first of a row of failures is logged.
-    pub(super) fn append(&mut self, line: &str) {
+    pub fn append(&mut self, line: &str) {
         match self.try_append(line) {
             Ok(()) => self.failing = false,
             Err(error) => {
@@ -65,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_does_not_stop_the_agent() {
+    fn a_full_disk_does_not_stop_who_writes() {
         let mut file = EventFile::at(Path::new("/dev/full"));
         file.append("lost");
         assert!(file.failing);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// How many of one source are reported one by one within a window.
 const REPORTED: u64 = 5;
 /// The window.
-pub(super) const WINDOW: Duration = Duration::from_secs(60);
+pub const WINDOW: Duration = Duration::from_secs(60);
 /// Most sources that a summary names one by one.
 const SUMMED_UP: usize = 500;
 /// Most sources that are told apart; beyond, they share one budget.
@@ -15,7 +15,7 @@ const MAX_SOURCES: usize = 4096;
 
 /// Counts by source, bounded in memory whatever strangers do.
 #[derive(Debug, Default)]
-pub(crate) struct SourceLimit {
+pub struct SourceLimit {
     sources: HashMap<Option<IpAddr>, Window>,
 }
 
@@ -26,9 +26,9 @@ struct Window {
 }
 
 impl SourceLimit {
-    /// Counts one; true if it is to be reported by itself.
-    pub(crate) fn admit(&mut self, source: Option<IpAddr>, now: Instant) -> bool {
-        let source = source.map(crate::source::source);
+    /// Counts one of a source, which is an IPv4 address or begins the /64 of an IPv6 address; true if it is to be
+    /// reported by itself.
+    pub fn admit(&mut self, source: Option<IpAddr>, now: Instant) -> bool {
         let known = self.sources.contains_key(&source);
         let key = if known || self.sources.len() < MAX_SOURCES { source } else { None };
         let window = self.sources.entry(key).or_insert(Window { began: now, seen: 0 });
@@ -37,7 +37,7 @@ impl SourceLimit {
     }
 
     /// Ends the windows that are over: each source with how many went unreported, if any did.
-    pub(crate) fn summaries(&mut self, now: Instant) -> Vec<(Option<IpAddr>, u64)> {
+    pub fn summaries(&mut self, now: Instant) -> Vec<(Option<IpAddr>, u64)> {
         let mut unreported = Vec::new();
         self.sources.retain(|source, window| {
             let over = now.duration_since(window.began) >= WINDOW;
@@ -51,7 +51,8 @@ impl SourceLimit {
 }
 
 /// The sources with most, and all the others together as one of unknown address.
-pub(super) fn largest(mut counts: Vec<(Option<IpAddr>, u64)>) -> Vec<(Option<IpAddr>, u64)> {
+#[must_use]
+pub fn largest(mut counts: Vec<(Option<IpAddr>, u64)>) -> Vec<(Option<IpAddr>, u64)> {
     counts.sort_unstable_by_key(|(_, count)| std::cmp::Reverse(*count));
     let rest: u64 = counts.iter().skip(SUMMED_UP).map(|(_, count)| count).sum();
     counts.truncate(SUMMED_UP);

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A queue of lines and the thread that empties it.
 #[derive(Debug)]
-pub(crate) struct Queue {
+pub struct Queue {
     lines: Option<SyncSender<String>>,
     written: Mutex<Receiver<()>>,
     lost: AtomicU64,
@@ -24,7 +24,7 @@ impl Queue {
     ///
     /// # Errors
     /// No thread can be had.
-    pub(crate) fn new(name: &str, mut write: impl FnMut(&str) + Send + 'static) -> std::io::Result<Self> {
+    pub fn new(name: &str, mut write: impl FnMut(&str) + Send + 'static) -> std::io::Result<Self> {
         let (lines, waiting) = sync_channel::<String>(WAITING);
         let (done, written) = channel();
         thread::Builder::new().name(name.to_owned()).spawn(move || {
@@ -38,7 +38,7 @@ impl Queue {
     }
 
     /// Hands over one line; never waits.
-    pub(crate) fn push(&self, line: &str) {
+    pub fn push(&self, line: &str) {
         let sent = self.lines.as_ref().is_some_and(|lines| lines.try_send(line.to_owned()).is_ok());
         if !sent {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -46,7 +46,7 @@ impl Queue {
     }
 
     /// How many lines were lost since this was last asked.
-    pub(crate) fn take_lost(&self) -> u64 {
+    pub fn take_lost(&self) -> u64 {
         self.lost.swap(0, Ordering::Relaxed)
     }
 }

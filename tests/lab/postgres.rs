@@ -1,0 +1,104 @@
+//! A real PostgreSQL, reached by a Unix socket of its own and by nothing else.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::eventually::eventually;
+use crate::lab::Lab;
+use crate::place::Place;
+use crate::process::Process;
+
+/// Where Debian's package has its programs, below a directory for each version.
+const PROGRAMS: &str = "/usr/lib/postgresql";
+/// Data and socket, on the lab's own memory.
+const DIRECTORY: &str = "/run/postgres";
+/// It refuses to be root.
+const AS_POSTGRES: [&str; 5] = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"];
+/// What is written need not outlive the machine, and nothing of it lies outside the lab.
+const SETTINGS: [&str; 5] = [
+    "listen_addresses=",
+    "fsync=off",
+    "full_page_writes=off",
+    "dynamic_shared_memory_type=mmap",
+    "max_connections=60",
+];
+
+/// A running server.
+#[derive(Debug)]
+pub struct Postgres {
+    process: Process,
+}
+
+impl Postgres {
+    /// Makes one on the node, with an empty database, and starts it.
+    pub fn start(lab: &Lab) -> Result<Self> {
+        let (node, programs) = (lab.node(), programs()?);
+        node.run("install", &["-d", "-o", "postgres", "-g", "postgres", "-m", "700", DIRECTORY])?;
+        let (data, initdb) = (format!("{DIRECTORY}/data"), programs.join("initdb").display().to_string());
+        let made =
+            ["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "--username=postgres", &data];
+        node.run(AS_POSTGRES[0], &[&AS_POSTGRES[1..], &[&initdb], &made].concat())?;
+        // In an IPC namespace of its own, with which its shared memory goes away however it ends.
+        let mut command = Place::command("unshare");
+        command.arg("--ipc").args(AS_POSTGRES).arg(programs.join("postgres"));
+        command.args(["-D", &data, "-k", DIRECTORY]);
+        command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+        let process = node.spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
+        let is_ready = programs.join("pg_isready").display().to_string();
+        let answers = || node.output(Place::command(&is_ready).args(["--quiet", "--host", DIRECTORY]));
+        eventually("PostgreSQL answers", || Ok(answers()?.status.success().then_some(())))?;
+        Ok(Self { process })
+    }
+
+    /// What an authority calls it.
+    pub fn url() -> String {
+        format!("postgres:///postgres?host={DIRECTORY}&user=postgres")
+    }
+
+    /// Stops it and those that serve its connections.
+    pub fn pause(&self) -> Result<()> {
+        self.signal_all(Signal::STOP)
+    }
+
+    /// Lets them go on.
+    pub fn resume(&self) -> Result<()> {
+        self.signal_all(Signal::CONT)
+    }
+
+    fn signal_all(&self, signal: Signal) -> Result<()> {
+        self.signal(signal)?;
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.process.id()))?;
+        for child in children.split_whitespace() {
+            let pid = Pid::from_raw(child.parse()?).context("a process id of zero")?;
+            // One that has just ended cannot be stopped.
+            let _ended = kill_process(pid, signal);
+        }
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.process.id())?).context("a process id of zero")?;
+        Ok(kill_process(pid, signal)?)
+    }
+}
+
+impl Drop for Postgres {
+    /// Its own processes end with it only if it is asked.
+    fn drop(&mut self) {
+        if self.signal(Signal::QUIT).is_ok() {
+            let _ended = self.process.wait();
+        }
+    }
+}
+
+/// The programs of the newest version.
+fn programs() -> Result<PathBuf> {
+    let entries = fs::read_dir(PROGRAMS).with_context(|| format!("{PROGRAMS} (package postgresql)"))?;
+    let version = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let newest = entries.filter_map(|entry| Some(entry.ok()?.path())).max_by_key(version);
+    Ok(newest.with_context(|| format!("{PROGRAMS} is empty (package postgresql)"))?.join("bin"))
+}
