@@ -164,7 +164,7 @@ impl Parts {
             serial,
             now: ENDS_AT - 3600,
         };
-        draft.sign(&self.ca)?.to_openssh().map(drop).context("a certificate")
+        draft.builder()?.sign(&self.ca)?.to_openssh().map(drop).context("a certificate")
     }
 
     /// Certificates for somebody who has proven who they are, with serial numbers that outlive a power cut; microseconds
