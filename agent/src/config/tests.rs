@@ -1,6 +1,9 @@
 //! Every error of a configuration names file, line and column.
 
-use super::{Config, ConfigError, load};
+use super::{Config, ConfigError, FollowError, Followed, load};
+use cotter_api::{PolicyDocument, RoleFile, Rules, SignedPolicy};
+use ssh_key::PrivateKey;
+use ssh_key::private::{Ed25519Keypair, KeypairData};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -158,4 +161,114 @@ fn what_others_can_write_is_not_trusted() {
     std::fs::set_permissions(&role, std::fs::Permissions::from_mode(0o664)).unwrap();
     let error = super::load_trusted(&setup.path("agent.toml")).unwrap_err().to_string();
     assert!(error.contains("roles.d/pinned.yaml") || error.contains("must be root's"), "{error}");
+}
+
+/// A key that signs policies, and what it is known by.
+fn signer() -> (PrivateKey, String) {
+    let key = PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(&[7; 32])), "").unwrap();
+    let line = key.public_key().to_openssh().unwrap();
+    (key, line)
+}
+
+fn following(rest: &str) -> String {
+    format!("[authority]\nurl = \"https://192.0.2.1\"\nkey = \"{}\"\n{rest}\n", signer().1)
+}
+
+/// A policy of cluster `name` with this version, the role `pinned-ip` and another.
+fn policy(name: &str, version: u64) -> SignedPolicy {
+    let role = |name: &str| RoleFile { name: "a.yaml".into(), text: ROLE.replace("pinned-ip", name) };
+    let rules = Rules {
+        user_ca: vec![CA.into()],
+        roles: vec![role("pinned-ip"), role("other")],
+        trusted_clusters: Vec::new(),
+    };
+    let format = cotter_api::FORMAT;
+    let document =
+        PolicyDocument { format, cluster: name.into(), version, issued_at: 1, rules, locks: Vec::new() };
+    SignedPolicy::sign(&document, &signer().0).unwrap()
+}
+
+fn verified(config: &Config, signed: SignedPolicy) -> Result<Followed, FollowError> {
+    Followed::verify(signed, config.authority.as_ref().unwrap())
+}
+
+#[test]
+fn what_is_wrong_with_an_authority_is_told_at_its_place() {
+    let key = signer().1;
+    let line = |rest: &str| Setup::new(&format!("[authority]\n{rest}")).error();
+    for (rest, expected) in [
+        ("key = \"KEY\"", "agent.toml:2:1: missing field `url`"),
+        ("url = \"http://a\"\nkey = \"KEY\"", "agent.toml:3:7: \"http://a\" is no address of an authority"),
+        ("url = \"a\"\nkey = \"ssh-rsa AAAA\"", "agent.toml:4:7: no public key of a policy"),
+        ("url = \"a\"\nkey = []", "agent.toml:4:7: `key` is an empty list"),
+        ("url = \"a\"\nkey = [\"KEY\"]\nfingerprint = \"7\"", "agent.toml:5:15: no fingerprint"),
+        ("url = \"a\"\nkey = \"KEY\"\nca_file = \"/none\"", "agent.toml:5:11: /none: no PEM certificates"),
+    ] {
+        let found = line(&rest.replace("KEY", &key));
+        assert!(found.starts_with(expected), "{rest}: {found}");
+    }
+}
+
+#[test]
+fn what_the_nodes_own_files_name_is_theirs_and_the_rest_is_the_authoritys() {
+    let setup = Setup::new(&following(""));
+    let config = setup.load().unwrap();
+    let followed = config.follow(verified(&config, policy("example.com", 1)).unwrap().into()).unwrap();
+    assert_eq!(followed.left_out, ["role pinned-ip"]);
+    let [cluster] = followed.policy.clusters() else { panic!("one cluster") };
+    assert_eq!((cluster.name.as_str(), cluster.on_expiry), ("example.com", pinning::OnExpiry::Cut));
+    assert!(followed.policy.role("other").is_some());
+    assert_ne!(followed.hash, config.hash);
+
+    let own = following("on_expiry = \"keep\"") + &cluster_of("a", "default_roles = [\"pinned-ip\"]");
+    let config = Setup::new(&own).load().unwrap();
+    let followed = config.follow(verified(&config, policy("a", 1)).unwrap().into()).unwrap();
+    assert_eq!(followed.left_out, ["cluster a", "role pinned-ip"]);
+    let error = config.follow(verified(&config, policy("b", 1)).unwrap().into()).unwrap_err().to_string();
+    assert!(error.contains("is in cluster \"a\" and in cluster \"b\""), "one key in two clusters: {error}");
+}
+
+/// The same as [`cluster`], whatever its name.
+fn cluster_of(name: &str, rest: &str) -> String {
+    cluster(rest).replacen("\"a\"", &format!("{name:?}"), 1)
+}
+
+#[test]
+fn a_policy_succeeds_only_one_of_its_cluster_with_a_lower_version() {
+    let config = Setup::new(&following("")).load().unwrap();
+    let of = |name, version| verified(&config, policy(name, version)).unwrap();
+    assert_eq!(of("c", 3).is_newer_than(&of("c", 2)), Ok(true));
+    assert_eq!(of("c", 3).is_newer_than(&of("c", 3)), Ok(false));
+    assert_eq!(of("c", 2).is_newer_than(&of("c", 3)), Err(FollowError::Lower(2, 3)));
+    assert_eq!(of("d", 4).is_newer_than(&of("c", 3)), Err(FollowError::OtherCluster("d".into(), "c".into())));
+    let fixed = Setup::new(&following("cluster = \"c\"")).load().unwrap();
+    assert!(verified(&fixed, policy("c", 1)).is_ok());
+    assert!(matches!(verified(&fixed, policy("d", 1)), Err(FollowError::OtherCluster(..))));
+}
+
+#[test]
+fn a_policy_that_was_kept_counts_again_unless_somebody_has_touched_it() {
+    let setup = Setup::new("state_dir = \"STATE\"\n");
+    let toml = std::fs::read_to_string(setup.path("agent.toml")).unwrap() + &following("");
+    let state = setup.path("");
+    let setup = setup.with("agent.toml", &toml.replace("STATE", state.to_str().unwrap()));
+    let config = setup.load().unwrap();
+    assert!(config.followed.is_none() && config.follow_error.is_none());
+    verified(&config, policy("example.com", 5)).unwrap().write(&config.state_dir).unwrap();
+    let again = setup.load().unwrap();
+    assert_eq!(again.followed.as_ref().unwrap().document.version, 5);
+    assert_eq!(again.policy.clusters().len(), 1);
+    assert_eq!(again.user_ca_files, [super::user_ca_file(&config.state_dir)]);
+    again.write_user_ca().unwrap();
+    let keys = std::fs::read_to_string(super::user_ca_file(&config.state_dir)).unwrap();
+    assert_eq!(keys.trim(), CA.trim_end_matches(" test"));
+
+    let kept = setup.path("authority/policy.json");
+    let whole = std::fs::read_to_string(&kept).unwrap();
+    for touched in [whole.replace("example.com", "example.org"), whole[..99].to_owned(), String::new()] {
+        std::fs::write(&kept, touched).unwrap();
+        let damaged = setup.load().unwrap();
+        assert!(damaged.followed.is_none() && damaged.follow_error.is_some());
+        assert!(damaged.policy.clusters().is_empty());
+    }
 }
