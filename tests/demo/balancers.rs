@@ -97,18 +97,21 @@ impl Front {
         if !output.status.success() {
             bail!("she is not let in");
         }
-        let event = self.last_event()?;
-        let (pinned, observed) = (&event["pinned"], &event["observed"]);
-        self.screen.voice("audit log", &format!("{} pinned={pinned} observed={observed}", event["event"]));
+        let event = self.issued()?;
+        let (pinned, seen) = (event["pinned"][0].as_str(), event["observed"]["how"].as_str());
+        let (pinned, seen) = (pinned.unwrap_or("nothing"), seen.unwrap_or("by nobody"));
+        self.screen.voice("audit log", &format!("certificate_issued pinned={pinned} observed={seen}"));
         let at = format!("{}/32", ALICE.v4);
-        if *pinned != serde_json::json!([at]) || observed["how"] != how {
-            bail!("she is pinned to {pinned}, observed {observed}");
+        if pinned != at || seen != how {
+            bail!("she is pinned to {pinned}, observed {seen}");
         }
         Ok(format!("pinned to {at}, her own address: {how}"))
     }
 
-    fn last_event(&self) -> Result<Value> {
-        self.authority.events()?.pop().context("no event of the authority's")
+    /// The last certificate in the authority's audit log.
+    fn issued(&self) -> Result<Value> {
+        let issued = |event: &Value| event["event"] == "certificate_issued";
+        self.authority.events()?.into_iter().rfind(issued).context("no certificate was issued")
     }
 }
 
