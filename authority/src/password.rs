@@ -84,11 +84,11 @@ pub fn hash(password: &str) -> Result<String, PasswordError> {
     require_length(password)?;
     let hash = Argon2::default().hash_password(password.as_bytes());
     hash.map(|hash: argon2::password_hash::phc::PasswordHash| hash.to_string())
-        .map_err(|_no_hash| PasswordError::Failed)
+        .map_err(|_no_room| PasswordError::Failed)
 }
 
 fn verify(password: &str, hash: &str) -> Result<bool, PasswordError> {
-    let hash = PasswordHash::new(hash).map_err(|_unreadable| PasswordError::Failed)?;
+    let hash = PasswordHash::new(hash).map_err(|_no_hash| PasswordError::Failed)?;
     match Argon2::default().verify_password(password.as_bytes(), &hash) {
         Ok(()) => Ok(true),
         Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),

@@ -13,6 +13,7 @@ use cotter_api::Issued;
 use cotter_trail::{EventFile, Journal, Queue, SourceLimit, WINDOW, largest};
 use pinning::{Address, Observed};
 
+use crate::files;
 use crate::source::source;
 use event::Event;
 
@@ -47,6 +48,10 @@ impl Audit {
     /// # Errors
     /// There is no thread to write it.
     pub(crate) fn of_command(cluster: &str, file: Option<&Path>) -> io::Result<Self> {
+        if let Some(file) = file {
+            // So that it is the authority's even if root runs the command before it has begun one itself.
+            let _there = files::make_empty(file);
+        }
         let journal = Journal::open();
         let queue = |journal: Journal| Queue::new("journal", move |line| journal.write(line));
         let journal = if journal.is_there() { Some(queue(journal)?) } else { None };

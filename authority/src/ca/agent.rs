@@ -148,7 +148,57 @@ fn length(part: &[u8]) -> [u8; 4] {
 
 #[cfg(test)]
 mod tests {
+    use ssh_key::PrivateKey;
+    use ssh_key::rand_core::OsRng;
+    use tokio::net::UnixListener;
+
     use super::*;
+
+    fn key() -> PrivateKey {
+        PrivateKey::random(&mut OsRng, Algorithm::Ed25519).unwrap()
+    }
+
+    /// What comes of a certificate for which an agent, asked once, gives a signature by `signs` of `message`, or of what
+    /// it was asked for.
+    async fn signed(
+        own: &PrivateKey,
+        signs: PrivateKey,
+        message: Option<&'static [u8]>,
+    ) -> Result<Certificate, SignError> {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let blob = own.public_key().to_bytes().unwrap().len();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; stream.read_u32().await.unwrap() as usize];
+            stream.read_exact(&mut request).await.unwrap();
+            // Kind, key, message, flags.
+            let asked = &request[1 + 4 + blob + 4..request.len() - 4];
+            let signature = signs.try_sign(message.unwrap_or(asked)).unwrap();
+            let mut content = Vec::new();
+            for part in [b"ssh-ed25519".as_slice(), signature.as_bytes()] {
+                content.extend([&length(part)[..], part].concat());
+            }
+            let answer = [&[SIGN_RESPONSE][..], &length(&content), &content].concat();
+            stream.write_all(&[&length(&answer)[..], &answer].concat()).await.unwrap();
+        });
+        let holder = key();
+        let mut builder = Builder::new_with_random_nonce(&mut OsRng, holder.public_key(), 1, 2).unwrap();
+        builder.valid_principal("alice").unwrap();
+        AgentKey::new(own.public_key().clone(), &socket).unwrap().sign(builder).await
+    }
+
+    #[tokio::test]
+    async fn only_the_keys_own_signature_of_this_certificate_becomes_one() {
+        let own = key();
+        let certificate = signed(&own, own.clone(), None).await.unwrap();
+        assert_eq!(certificate.signature_key(), own.public_key().key_data());
+        for (signs, message) in [(key(), None), (own.clone(), Some(b"something else".as_slice()))] {
+            let error = signed(&own, signs, message).await.unwrap_err();
+            assert!(matches!(error, SignError::Agent { why: AgentError::Wrong, .. }), "{error}");
+        }
+    }
 
     #[test]
     fn what_is_no_signature_is_an_error() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cotter_authority::store::{Location, Person, Store};
-use lab::{AgentSetup, Authority, Lab, Postgres, Storage, eventually};
+use lab::{AgentSetup, Authority, Lab, Place, Postgres, Storage, eventually};
 use serde_json::Value;
 
 use super::{PASSWORD, Story, on_each_storage, output};
@@ -120,6 +120,31 @@ fn the_file_is_its_owners_alone_and_another_one_is_not_used() -> Result<()> {
         "{}",
         output(&refused)
     );
+    Ok(())
+}
+
+#[test]
+fn what_root_makes_belongs_to_the_authoritys_account() -> Result<()> {
+    let lab = Lab::start()?;
+    let node = lab.node();
+    node.run("install", &["-d", "-o", "alice", "-g", "alice", "-m", "700", DIRECTORY])?;
+    node.run("chown", &["alice:alice", "/var/log/cotter"])?;
+    AgentSetup::new("enforce").role("open", &[]).write(&lab)?;
+    let mut authority = Authority::start(&lab, "")?;
+    authority.add("alice", PASSWORD, "open")?;
+    authority.stop()?;
+    let foreign = node.run("find", &[DIRECTORY, "/var/log/cotter", "-not", "-user", "alice"])?;
+    assert_eq!(foreign, "");
+    let config = "/etc/cotter/authority.toml";
+    let as_alice = ["--reuid=alice", "--regid=alice", "--clear-groups", "--"];
+    let command = ["/usr/sbin/cotter-authority", "--config", config, "user", "add", "bob", "--role", "open"];
+    let added = node.output(
+        Place::command("sh")
+            .args(["-c", "echo a good password | exec setpriv \"$@\"", "sh"])
+            .args(as_alice)
+            .args(command),
+    )?;
+    ensure!(added.status.success(), "{}", output(&added));
     Ok(())
 }
 
