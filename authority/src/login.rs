@@ -40,7 +40,7 @@ pub enum Refusal {
     #[error("you are locked out; ask your administrator")]
     Locked,
     /// Too many wrong tries.
-    #[error("too many wrong tries from your address; try again in {} s", .0.as_secs() + 1)]
+    #[error("too many wrong tries; try again in {} s", .0.as_secs() + 1)]
     TooMany(Duration),
     /// The request is none.
     #[error("{0}")]
@@ -108,19 +108,52 @@ impl Logins {
         observed: Option<&Observed>,
     ) -> Result<Issued, Refusal> {
         let key = read_key(&request.public_key)?;
-        let person = self.authenticate(request, observed).await?;
-        let refuse = |why| Refusal::NoGrant { user: person.name.clone(), why };
+        require_name(&request.user)?;
+        let address = observed.map(|observed| observed.address);
+        let wait = self.throttle.try_now(&request.user, address, Instant::now());
+        if !wait.is_zero() {
+            return Err(Refusal::TooMany(wait));
+        }
+        let proven = self.prove(request, observed).await;
+        match &proven {
+            Ok(_) => self.throttle.forgive(&request.user, address),
+            Err(Refusal::Wrong) => {}
+            // Who has the password, or was not looked at, has not guessed.
+            Err(_) => self.throttle.take_back(&request.user, address),
+        }
+        let (person, grant) = proven?;
+        self.issue(&person, grant, &key, observed).await
+    }
+
+    /// Who somebody is, and what their roles give them.
+    async fn prove(
+        &self,
+        request: &LoginRequest,
+        observed: Option<&Observed>,
+    ) -> Result<(Person, Grant), Refusal> {
+        let person = self.authenticate(request).await?;
         self.require_unlocked(&person, observed).await?;
-        let grant = Grant::of(&person, |name| self.roles.get(name)).map_err(refuse)?;
+        let grant = Grant::of(&person, |name| self.roles.get(name));
+        let grant = grant.map_err(|why| Refusal::NoGrant { user: person.name.clone(), why })?;
         if grant.second_factor {
             self.require_code(&person, request.code.as_deref()).await?;
         }
-        self.throttle.forgive(&request.user, observed.map(|observed| observed.address));
+        Ok((person, grant))
+    }
+
+    async fn issue(
+        &self,
+        person: &Person,
+        grant: Grant,
+        key: &PublicKey,
+        observed: Option<&Observed>,
+    ) -> Result<Issued, Refusal> {
+        let refuse = |why| Refusal::NoGrant { user: person.name.clone(), why };
         let pins = grant.pins(observed).map_err(refuse)?;
         let (user, now) = (person.name.as_str(), clock::unix());
         let ends_at = now.saturating_add(grant.lifetime.as_secs());
         let serial = self.store.certify(user, ends_at).await?.ok_or(Refusal::Locked)?;
-        let draft = Draft { key: &key, user, grant: &grant, pins: &pins, observed, serial, now };
+        let draft = Draft { key, user, grant: &grant, pins: &pins, observed, serial, now };
         let certificate = self.ca.sign(draft.builder().map_err(SignError::from)?).await?;
         let certificate = certificate.to_openssh().map_err(SignError::from)?;
         Ok(Issued {
@@ -135,19 +168,7 @@ impl Logins {
     }
 
     /// Takes as long for a person whom nobody knows as for one with a wrong password.
-    async fn authenticate(
-        &self,
-        request: &LoginRequest,
-        observed: Option<&Observed>,
-    ) -> Result<Person, Refusal> {
-        if request.user.is_empty() || request.user.len() > LONGEST_NAME {
-            return Err(Refusal::Malformed("a user name has 1 to 256 bytes"));
-        }
-        let address = observed.map(|observed| observed.address);
-        let wait = self.throttle.try_now(&request.user, address, Instant::now());
-        if !wait.is_zero() {
-            return Err(Refusal::TooMany(wait));
-        }
+    async fn authenticate(&self, request: &LoginRequest) -> Result<Person, Refusal> {
         let person = self.store.person(&request.user).await?;
         let hash = person.as_ref().and_then(|person| person.password.clone());
         let is_right = self.passwords.is_right(request.password.clone(), hash).await?;
@@ -174,12 +195,23 @@ impl Logins {
     async fn require_code(&self, person: &Person, code: Option<&str>) -> Result<(), Refusal> {
         let Some(secret) = &person.totp else { return Err(Refusal::NoSecondFactor) };
         let Some(code) = code else { return Err(Refusal::CodeNeeded) };
+        let wait = self.throttle.try_code(&person.name, Instant::now());
+        if !wait.is_zero() {
+            return Err(Refusal::TooMany(wait));
+        }
         let step = second_factor::step_of(code, secret, clock::unix());
         match step.map_err(|error| Refusal::Fault(format!("{:?}: {error}", person.name)))? {
             Some(step) if self.store.use_step(&person.name, step).await? => Ok(()),
             Some(_) | None => Err(Refusal::Wrong),
         }
     }
+}
+
+fn require_name(user: &str) -> Result<(), Refusal> {
+    if user.is_empty() || user.len() > LONGEST_NAME || user.chars().any(char::is_control) {
+        return Err(Refusal::Malformed("a user name has 1 to 256 bytes, and no control characters"));
+    }
+    Ok(())
 }
 
 /// A key that a certificate may be made for.

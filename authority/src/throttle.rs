@@ -1,6 +1,6 @@
 //! Who guesses is kept waiting: by person and source together, so that a stranger elsewhere keeps nobody out.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,6 +20,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 const LONGEST_WAIT_OF_UNKNOWN: Duration = Duration::from_secs(5);
 /// Wrong tries of one source over all persons that cost nothing: a source that goes through many names is one that guesses.
 const FREE_OF_SOURCE: u32 = 50;
+/// The same of an IPv6 site: whoever has one has 65536 sources.
+const FREE_OF_SITE: u32 = 300;
+/// The site's part of an address.
+const SITE: u32 = 48;
+/// Wrong codes of a second factor that cost nothing, wherever they come from: who sends them has the password, so that no
+/// stranger keeps anybody out.
+const FREE_CODES: u32 = 5;
 /// After so long without a wrong try everything is forgotten.
 const MEMORY: Duration = Duration::from_secs(60 * 60);
 /// Pairs that are remembered; the one that was longest quiet makes room.
@@ -27,8 +34,17 @@ const MOST: NonZeroUsize = NonZeroUsize::new(65536).unwrap();
 
 /// A source. `None` if nobody vouches for the address: all those are one.
 type Source = Option<IpAddr>;
-/// A person and a source, or a source alone.
-type Key = (Option<String>, Source);
+
+/// What wrong tries are counted by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    /// A person and a source.
+    Pair(String, Source),
+    /// A source alone.
+    Source(Source),
+    /// Its site.
+    Site(Ipv6Addr),
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Tries {
@@ -42,46 +58,81 @@ struct Tries {
 #[derive(Debug)]
 pub struct Throttle {
     tries: Mutex<LruCache<Key, Tries>>,
+    /// Wrong codes by person: apart, so that nobody without the password pushes them out.
+    codes: Mutex<LruCache<String, Tries>>,
 }
 
 impl Default for Throttle {
     fn default() -> Self {
-        Self { tries: Mutex::new(LruCache::new(MOST)) }
+        Self { tries: Mutex::new(LruCache::new(MOST)), codes: Mutex::new(LruCache::new(MOST)) }
     }
 }
 
 impl Throttle {
     /// How long this person has to wait before a try from there is looked at; zero: not at all. A try that is looked at
-    /// counts as wrong at once, and [`Throttle::forgive`] takes that back: tries at the same moment do not slip past.
+    /// counts as wrong at once, and [`Throttle::forgive`] or [`Throttle::take_back`] takes that back: tries at the same moment
+    /// do not slip past.
     pub fn try_now(&self, person: &str, address: Option<Address>, now: Instant) -> Duration {
-        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        let source = address.map(source);
-        let longest = if source.is_some() { LONGEST_WAIT } else { LONGEST_WAIT_OF_UNKNOWN };
-        let (own, all) = ((Some(person.to_owned()), source), (None, source));
-        let before = tries.peek(&own).copied();
-        let mut wait = before.map_or(Duration::ZERO, |own| own.wait(FREE, longest, now));
-        if !before.is_some_and(|own| own.proven) {
-            wait = wait
-                .max(tries.peek(&all).map_or(Duration::ZERO, |all| all.wait(FREE_OF_SOURCE, longest, now)));
-        }
+        let mut tries = locked(&self.tries);
+        let longest = if address.is_some() { LONGEST_WAIT } else { LONGEST_WAIT_OF_UNKNOWN };
+        let keys = keys(person, address);
+        let is_proven = tries.peek(&keys[0].0).is_some_and(|own| own.proven);
+        // Who was right from there waits for what they do themselves alone.
+        let counted = if is_proven { &keys[..1] } else { &keys[..] };
+        let waits = counted
+            .iter()
+            .map(|(key, free)| tries.peek(key).map_or(Duration::ZERO, |it| it.wait(*free, longest, now)));
+        let wait = waits.max().unwrap_or_default();
         if wait.is_zero() {
-            count(&mut tries, own, now);
-            count(&mut tries, all, now);
+            keys.into_iter().for_each(|(key, _)| count(&mut tries, key, now));
         }
         wait
     }
 
     /// Forgets the wrong tries of somebody who has proven to be that person.
     pub fn forgive(&self, person: &str, address: Option<Address>) {
-        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        let source = address.map(source);
-        if let Some(own) = tries.get_mut(&(Some(person.to_owned()), source)) {
+        self.take_back(person, address);
+        if let Some(own) = locked(&self.tries).get_mut(&keys(person, address)[0].0) {
             *own = Tries { wrong: 0, proven: true, ..*own };
         }
-        if let Some(all) = tries.get_mut(&(None, source)) {
-            all.wrong = all.wrong.saturating_sub(1);
+        locked(&self.codes).pop(person);
+    }
+
+    /// A try that was looked at came to something else than being wrong.
+    pub fn take_back(&self, person: &str, address: Option<Address>) {
+        let mut tries = locked(&self.tries);
+        for (key, _) in keys(person, address) {
+            if let Some(counted) = tries.get_mut(&key) {
+                counted.wrong = counted.wrong.saturating_sub(1);
+            }
         }
     }
+
+    /// How long somebody who has proven their password has to wait before a code of theirs is looked at. It counts as wrong
+    /// until [`Throttle::forgive`].
+    pub fn try_code(&self, person: &str, now: Instant) -> Duration {
+        let mut codes = locked(&self.codes);
+        let wait = codes.peek(person).map_or(Duration::ZERO, |it| it.wait(FREE_CODES, LONGEST_WAIT, now));
+        if wait.is_zero() {
+            count(&mut codes, person.to_owned(), now);
+        }
+        wait
+    }
+}
+
+/// What a try is counted by, and what of it costs nothing; the pair first.
+fn keys(person: &str, address: Option<Address>) -> Vec<(Key, u32)> {
+    let from = address.map(source);
+    let mut keys = vec![(Key::Pair(person.to_owned(), from), FREE), (Key::Source(from), FREE_OF_SOURCE)];
+    if let Some(IpAddr::V6(address)) = from {
+        let site = u128::from(address) & (u128::MAX << (128 - SITE));
+        keys.push((Key::Site(site.into()), FREE_OF_SITE));
+    }
+    keys
+}
+
+fn locked<T>(what: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Tries {
@@ -96,7 +147,7 @@ impl Tries {
     }
 }
 
-fn count(tries: &mut LruCache<Key, Tries>, key: Key, now: Instant) {
+fn count<K: std::hash::Hash + Eq>(tries: &mut LruCache<K, Tries>, key: K, now: Instant) {
     let entry = tries.get_or_insert_mut(key, || Tries { wrong: 0, last: now, proven: false });
     let forgotten = now.saturating_duration_since(entry.last) >= MEMORY;
     entry.wrong = if forgotten { 1 } else { entry.wrong.saturating_add(1) };
@@ -162,6 +213,45 @@ mod tests {
         }
         assert!(!throttle.try_now("bob", at(HERE), now).is_zero());
         assert!(throttle.try_now("alice", at(HERE), now).is_zero());
+    }
+
+    #[test]
+    fn a_site_that_goes_through_its_sources_waits_too() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        for number in 0..300 {
+            let address = at(&format!("2001:db8:1:{number:x}::1"));
+            assert!(throttle.try_now("alice", address, now).is_zero());
+        }
+        assert!(!throttle.try_now("alice", at("2001:db8:1:ffff::1"), now).is_zero());
+        assert!(throttle.try_now("alice", at("2001:db8:2:1::1"), now).is_zero());
+    }
+
+    #[test]
+    fn what_was_not_wrong_costs_nobody_anything() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        for _ in 0..200 {
+            assert!(throttle.try_now("alice", at(HERE), now).is_zero());
+            throttle.take_back("alice", at(HERE));
+        }
+        for _ in 0..4 {
+            assert!(throttle.try_now("alice", at(HERE), now).is_zero());
+        }
+        throttle.take_back("alice", at(HERE));
+        assert!(throttle.try_now("alice", at(HERE), now).is_zero());
+        assert!(throttle.try_now("alice", at(HERE), now).is_zero());
+        assert!(!throttle.try_now("alice", at(HERE), now).is_zero(), "what was wrong before still counts");
+    }
+
+    #[test]
+    fn codes_are_guessed_slowly_wherever_they_come_from() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        for _ in 0..5 {
+            assert!(throttle.try_code("alice", now).is_zero());
+        }
+        assert_eq!(throttle.try_code("alice", now), seconds(30));
+        assert!(throttle.try_code("bob", now).is_zero());
+        throttle.forgive("alice", at(HERE));
+        assert!(throttle.try_code("alice", now).is_zero());
     }
 
     #[test]

@@ -131,7 +131,7 @@ fn what_root_makes_belongs_to_the_authoritys_account() -> Result<()> {
     node.run("chown", &["alice:alice", "/var/log/cotter"])?;
     AgentSetup::new("enforce").role("open", &[]).write(&lab)?;
     let mut authority = Authority::start(&lab, "")?;
-    authority.add("alice", PASSWORD, "open")?;
+    authority.add("alice", PASSWORD, &["--role", "open"])?;
     authority.stop()?;
     let foreign = node.run("find", &[DIRECTORY, "/var/log/cotter", "-not", "-user", "alice"])?;
     assert_eq!(foreign, "");
