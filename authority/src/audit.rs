@@ -15,7 +15,7 @@ pub(crate) fn issued(user: &str, issued: &Issued) {
     say(json!({
         "event": "certificate_issued", "user": user, "serial": issued.serial, "logins": issued.logins,
         "roles": issued.roles, "pinned": issued.pinned, "ends_at": issued.ends_at,
-        "observed": place(issued.observed.as_ref()),
+        "observed": place(issued.observed.as_ref()), "other_observed": place(issued.other_observed.as_ref()),
     }));
 }
 

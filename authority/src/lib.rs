@@ -32,6 +32,8 @@ pub mod policy;
 /// Codes that change every half minute.
 pub mod second_factor;
 mod serve;
+/// Where somebody was seen, in the authority's own word.
+pub mod statement;
 /// What outlives the authority.
 pub mod store;
 /// Who guesses is kept waiting.

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::grant::{Grant, NoGrant};
 use crate::password::{PasswordError, Passwords};
 use crate::second_factor;
+use crate::statement::{Statement, StatementError, Witness};
 use crate::store::{Person, Store, StoreError};
 use crate::throttle::Throttle;
 
@@ -45,6 +46,9 @@ pub enum Refusal {
     /// The request is none.
     #[error("{0}")]
     Malformed(&'static str),
+    /// What the login brings as our own statement of its other address does not count.
+    #[error("the statement of your other address does not count: {0}; log in again")]
+    OtherObservation(#[from] StatementError),
     /// The roles give nothing.
     #[error("{user:?} {why}")]
     NoGrant {
@@ -99,6 +103,8 @@ pub struct Logins {
     pub passwords: Passwords,
     /// Slows down who guesses.
     pub throttle: Throttle,
+    /// States where people are, for logins over the other family of addresses.
+    pub witness: Witness,
 }
 
 impl Logins {
@@ -127,11 +133,19 @@ impl Logins {
         self.require_unlocked(&person, observed).await?;
         let in_force = self.in_force();
         let grant = Grant::of(&person, |name| in_force.roles.get(name)).map_err(refuse)?;
+        // Before the code, which counts once: a statement that is over costs none.
+        let other = self.other_address(request, &key, &grant, observed)?;
         if grant.second_factor {
             self.require_code(&person, request.code.as_deref()).await?;
         }
+        if let Some(it) = &other
+            && !self.store.use_statement(&it.id, it.ends_at, clock::unix()).await?
+        {
+            return Err(StatementError::Used.into());
+        }
+        let other = other.map(|statement| statement.observed);
         self.throttle.forgive(&request.user, observed.map(|observed| observed.address));
-        let pins = grant.pins(observed).map_err(refuse)?;
+        let pins = grant.pins(observed, other.as_ref()).map_err(refuse)?;
         let (user, now) = (person.name.as_str(), clock::unix());
         let ends_at = now.saturating_add(grant.lifetime.as_secs());
         let serial = self.store.certify(user, ends_at).await?.ok_or(Refusal::Locked)?;
@@ -147,7 +161,24 @@ impl Logins {
             logins: grant.logins,
             roles: grant.roles,
             observed: observed.cloned(),
+            other_observed: other,
         })
+    }
+
+    /// Where the login's other family of addresses was seen: of who is to be pinned, and has had it observed.
+    fn other_address(
+        &self,
+        request: &LoginRequest,
+        key: &PublicKey,
+        grant: &Grant,
+        observed: Option<&Observed>,
+    ) -> Result<Option<Statement>, StatementError> {
+        match (&request.other_observation, observed) {
+            (Some(token), Some(login)) if grant.pinned => {
+                self.witness.read(token, key, login, clock::unix()).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Takes as long for a person whom nobody knows as for one with a wrong password.
@@ -199,7 +230,7 @@ impl Logins {
 }
 
 /// A key that a certificate may be made for.
-fn read_key(text: &str) -> Result<PublicKey, Refusal> {
+pub(crate) fn read_key(text: &str) -> Result<PublicKey, Refusal> {
     if text.len() > LONGEST_KEY {
         return Err(Refusal::Malformed("the public key is longer than 4096 bytes"));
     }

@@ -15,6 +15,7 @@ use crate::login::{InForce, Logins};
 use crate::password::Passwords;
 use crate::policy::{Feed, PolicySigner, Publisher};
 use crate::serve::serve;
+use crate::statement::Witness;
 use crate::store::Watch;
 use crate::throttle::Throttle;
 use crate::tls::Tls;
@@ -26,8 +27,10 @@ pub(super) async fn run(common: &Common) -> Result<(), Failure> {
     let publisher = Publisher { cluster: config.name.clone(), store: store.clone(), signer };
     let in_force = read(&config, &publisher).await?;
     let first = publisher.make().await.map_err(Failure::unavailable)?;
+    let secret = store.secret("statement").await.map_err(Failure::unavailable)?;
     let logins = Logins {
         store,
+        witness: Witness::new(&secret),
         cluster: config.name.clone(),
         in_force: RwLock::new(Arc::new(in_force)),
         passwords: Passwords::new().map_err(Failure::unavailable)?,

@@ -25,11 +25,7 @@ pub(super) async fn login(
         return Err(Failure { status: StatusCode::FORBIDDEN, error: "health_check", message });
     }
     let observed = observe(&authority, &sender, &headers)?;
-    let Json(request) = request.map_err(|rejection| Failure {
-        status: rejection.status(),
-        error: "malformed",
-        message: rejection.body_text(),
-    })?;
+    let Json(request) = request.map_err(Failure::malformed)?;
     match authority.logins.login(&request, observed.as_ref()).await {
         Ok(issued) => {
             audit::issued(&request.user, &issued);
@@ -51,6 +47,7 @@ impl From<Refusal> for Failure {
             Refusal::Locked => (StatusCode::FORBIDDEN, "locked"),
             Refusal::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many"),
             Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
+            Refusal::OtherObservation(_) => (StatusCode::FORBIDDEN, "other_observation"),
             Refusal::NoGrant { .. } => (StatusCode::FORBIDDEN, "no_grant"),
             Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Refusal::Fault(_) => (StatusCode::INTERNAL_SERVER_ERROR, "fault"),
