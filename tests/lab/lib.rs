@@ -11,6 +11,7 @@
 //! | `laptop` | a person's own machine, with the client |
 //! | `haproxy`, `nginx` | real balancers in front of it |
 //! | `https` | a request of which every byte is the test's |
+//! | `client` | `cotter` and its like as somebody at some place runs them |
 //! | `ca` | a certificate authority and what it issues |
 //! | `hoard` | certificates by the hundred, and the ssh-agent that offers them |
 //! | `sshd` | a real sshd on the node |
@@ -28,6 +29,7 @@ mod agent;
 mod authority;
 mod ca;
 mod capture;
+mod client;
 pub mod counter;
 mod eventually;
 pub mod frames;
@@ -51,6 +53,7 @@ pub use agent::{AGENT, Agent, AgentSetup, Mark};
 pub use authority::Authority;
 pub use ca::{Ca, Identity, Order};
 pub use capture::Capture;
+pub use client::Client;
 pub use eventually::{eventually, within};
 pub use haproxy::Haproxy;
 pub use hoard::Hoard;

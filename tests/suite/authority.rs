@@ -5,20 +5,26 @@ use lab::{AgentSetup, Authority, Lab, NODE_V4, Sshd, SshdSetup};
 
 use crate::scene::text;
 
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// A node that enforces, with an authority of its own beside it.
-struct Story {
-    authority: Authority,
-    agent: lab::Agent,
+pub(crate) struct Story {
+    pub(crate) authority: Authority,
+    pub(crate) agent: lab::Agent,
     _sshd: Sshd,
-    lab: Lab,
+    pub(crate) lab: Lab,
 }
 
 impl Story {
-    fn begin(lines: &str) -> Result<Self> {
+    pub(crate) fn begin(lines: &str) -> Result<Self> {
+        Self::with(lines, |setup| setup)
+    }
+
+    /// The same with further roles.
+    pub(crate) fn with(lines: &str, roles: impl FnOnce(AgentSetup) -> AgentSetup) -> Result<Self> {
         let lab = Lab::start()?;
         let setup = AgentSetup::new("enforce").role("pinned-ip", &["pin_source_ip: true"]).role("open", &[]);
+        let setup = roles(setup);
         setup.write(&lab)?;
         let authority = Authority::start(&lab, lines)?;
         let setup = setup.cluster("example.com", &authority.ca, "roles_from = \"cotter\"")?;
@@ -29,7 +35,7 @@ impl Story {
     }
 }
 
-fn output(output: &std::process::Output) -> String {
+pub(crate) fn output(output: &std::process::Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
