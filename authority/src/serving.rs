@@ -11,6 +11,7 @@ use crate::http::Authority;
 use crate::login::Logins;
 use crate::password::Passwords;
 use crate::policy::{Feed, PolicyError, Publisher};
+use crate::statement::Witness;
 use crate::store::Store;
 use crate::throttle::Throttle;
 use crate::tls::{Tls, TlsError};
@@ -22,6 +23,7 @@ pub(crate) struct Kept {
     pub(crate) passwords: Passwords,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) audit: Arc<Audit>,
+    pub(crate) witness: Witness,
     pub(crate) publisher: Publisher,
     pub(crate) feed: Arc<Feed>,
 }
@@ -67,6 +69,7 @@ impl Serving {
             ca,
             roles: roles.into_iter().map(|role| (role.name.clone(), role)).collect(),
             passwords: kept.passwords.clone(),
+            witness: kept.witness.clone(),
             throttle: Arc::clone(&kept.throttle),
         };
         let authority = Authority {

@@ -55,6 +55,9 @@ pub(crate) enum What {
         logins: Vec<String>,
         /// The end of its validity, Unix seconds.
         ends_at: u64,
+        /// Where the holder was seen over the other family of addresses, if that is pinned too.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        other_observed: Option<String>,
     },
     /// Somebody was added who may log in.
     UserAdded {

@@ -95,7 +95,12 @@ impl Audit {
             ..Subject::user(user).seen(issued.observed.as_ref())
         };
         self.write(What::LoginAllowed, subject());
-        let what = What::CertificateIssued { key, logins: issued.logins.clone(), ends_at: issued.ends_at };
+        let what = What::CertificateIssued {
+            key,
+            logins: issued.logins.clone(),
+            ends_at: issued.ends_at,
+            other_observed: issued.other_observed.as_ref().map(ToString::to_string),
+        };
         self.write(what, subject());
     }
 
