@@ -289,7 +289,8 @@ fn ca_keys_are_rotated_without_a_login_lost() -> Result<()> {
         let version = story.version()?;
         let files: Vec<String> = files.iter().map(|file| format!("\"{state}/{file}\"")).collect();
         let line = format!("ca_keys = [{}]", files.join(", "));
-        let script = format!("sed -i '/^ca_keys/d; 1i {line}' /etc/cotter/authority.toml");
+        let file = "/etc/cotter/authority.toml";
+        let script = format!("sed -i '/^ca_keys/d' {file}; sed -i '1i {line}' {file}");
         node.run("sh", &["-ec", &script])?;
         story.authority.reload()?;
         version_above(&story.agent, version)
