@@ -26,7 +26,6 @@ pub(crate) struct Story {
     pub(crate) agent: lab::Agent,
     _sshd: Sshd,
     postgres: Option<Postgres>,
-    lab: Lab,
     pub(crate) lab: Lab,
 }
 

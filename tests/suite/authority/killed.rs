@@ -38,8 +38,13 @@ impl Caller {
     fn log_in(&self, from: &Place) -> Result<Issued> {
         let key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?;
         let public_key = key.public_key().to_openssh()?;
-        let request =
-            LoginRequest { user: self.user.into(), password: PASSWORD.into(), code: None, public_key };
+        let request = LoginRequest {
+            user: self.user.into(),
+            password: PASSWORD.into(),
+            code: None,
+            public_key,
+            other_observation: None,
+        };
         from.enter(|| -> Result<Issued> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             Ok(runtime.block_on(self.authority.login(&request))?)
