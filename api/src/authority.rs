@@ -11,12 +11,16 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::connect::{connect, resolve};
 use crate::policy::LONGEST_DOCUMENT;
-use crate::{Issued, LoginRequest, Observation, Place, Refusal, SignedPolicy, Trust};
+use crate::trust::OtherFingerprint;
+use crate::{
+    Family, Issued, LoginRequest, Observation, Place, Refusal, SignedPolicy, Statement, StatementRequest,
+    Trust,
+};
 
 /// Longest that a request takes, with all that comes before it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,6 +40,14 @@ pub enum AuthorityError {
         /// Why.
         why: String,
     },
+    /// It is not the one that is trusted.
+    #[error("{place} is NOT THE AUTHORITY YOU KNOW: {other}")]
+    Another {
+        /// Where it should be.
+        place: Place,
+        /// What it shows.
+        other: OtherFingerprint,
+    },
     /// It says no.
     #[error("{}", .0.message)]
     Refused(Refusal),
@@ -49,6 +61,8 @@ type Fault = Box<dyn std::error::Error + Send + Sync>;
 pub struct Authority {
     place: Place,
     trust: Trust,
+    /// The only family of addresses that it is asked over, if it is one.
+    family: Option<Family>,
 }
 
 /// An error with what is behind it: hyper's own words are few.
@@ -62,12 +76,35 @@ fn in_full(error: &(dyn std::error::Error + 'static)) -> String {
 impl Authority {
     /// The one there, if it is the right one.
     pub fn new(place: Place, trust: Trust) -> Self {
-        Self { place, trust }
+        Self { place, trust, family: None }
     }
 
     /// Where it is.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// The same, asked over one family of addresses.
+    #[must_use]
+    pub fn over(&self, family: Family) -> Self {
+        Self { family: Some(family), ..self.clone() }
+    }
+
+    /// The families that it has addresses of, the resolver's favourite first.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Unreachable`].
+    pub async fn families(&self) -> Result<Vec<Family>, AuthorityError> {
+        let resolved = timeout(PATIENCE, resolve(&self.place, self.family)).await;
+        let elapsed = |_| self.unreachable(format!("not resolved within {} s", PATIENCE.as_secs()));
+        let addresses = resolved.map_err(elapsed)?.map_err(|error| self.unreachable(error))?;
+        let mut families: Vec<Family> = Vec::new();
+        for family in addresses.iter().map(|address| Family::of(address.ip())) {
+            if !families.contains(&family) {
+                families.push(family);
+            }
+        }
+        Ok(families)
     }
 
     /// Where it sees us.
@@ -99,8 +136,25 @@ impl Authority {
         if status == StatusCode::NOT_MODIFIED { Ok(None) } else { self.read(status, &body).map(Some) }
     }
 
+    /// Has it state where it sees us, for a login with the same key over the other family of addresses.
+    ///
+    /// # Errors
+    /// See [`AuthorityError`].
+    pub async fn state(&self, request: &StatementRequest) -> Result<Statement, AuthorityError> {
+        let body = serde_json::to_vec(request).map_err(|error| self.unreachable(error))?;
+        self.ask(Method::POST, "/v1/observations", body.into()).await
+    }
+
     fn unreachable(&self, why: impl fmt::Display) -> AuthorityError {
         AuthorityError::Unreachable { place: self.place.clone(), why: why.to_string() }
+    }
+
+    /// A failure to get any answer; one that comes of another server in its place is told apart.
+    fn failed(&self, why: &(dyn std::error::Error + 'static)) -> AuthorityError {
+        match OtherFingerprint::behind(why) {
+            Some(other) => AuthorityError::Another { place: self.place.clone(), other },
+            None => self.unreachable(in_full(why)),
+        }
     }
 
     async fn ask<T: for<'de> Deserialize<'de>>(
@@ -119,7 +173,7 @@ impl Authority {
         exchange: impl Future<Output = Result<(StatusCode, Bytes), Fault>>,
     ) -> Result<(StatusCode, Bytes), AuthorityError> {
         let elapsed = |_| self.unreachable(format!("no answer within {} s", patience.as_secs()));
-        timeout(patience, exchange).await.map_err(elapsed)?.map_err(|why| self.unreachable(in_full(&*why)))
+        timeout(patience, exchange).await.map_err(elapsed)?.map_err(|why| self.failed(&*why))
     }
 
     fn read<T: for<'de> Deserialize<'de>>(
@@ -143,8 +197,8 @@ impl Authority {
         body: Bytes,
         longest: usize,
     ) -> Result<(StatusCode, Bytes), Fault> {
-        let Place { host, port } = &self.place;
-        let stream = TcpStream::connect((host.as_str(), *port)).await?;
+        let Place { host, .. } = &self.place;
+        let stream = connect(&self.place, self.family).await?;
         let tls = TlsConnector::from(Arc::new(self.trust.client()?));
         let stream = tls.connect(ServerName::try_from(host.clone())?, stream).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+mod connect;
 mod login;
 mod observation;
 mod place;
@@ -16,8 +17,9 @@ mod trust;
 mod user_ca;
 
 pub use authority::{Authority, AuthorityError};
+pub use connect::Family;
 pub use login::{Issued, LoginRequest};
-pub use observation::Observation;
+pub use observation::{Observation, Statement, StatementRequest};
 pub use place::{Place, PlaceError};
 pub use policy::{
     FORMAT, LONGEST_DOCUMENT, LockEntry, MOST_LOCKS, NAMESPACE, PolicyDocument, PolicyKey, PolicyKeyError,
@@ -25,5 +27,5 @@ pub use policy::{
 };
 pub use refusal::Refusal;
 pub use rules::{RoleFile, Rules, RulesError, TrustedCluster};
-pub use trust::{CaFileError, Fingerprint, FingerprintError, Shown, Trust};
+pub use trust::{CaFileError, Fingerprint, FingerprintError, OtherFingerprint, Shown, Trust};
 pub use user_ca::UserCa;

@@ -15,6 +15,9 @@ pub struct LoginRequest {
     pub code: Option<String>,
     /// The key to be certified, as OpenSSH has it.
     pub public_key: String,
+    /// The authority's own statement of where it saw the same caller over the other family of addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_observation: Option<String>,
 }
 
 /// What comes of it: 200. Else there is a [`crate::Refusal`].
@@ -34,4 +37,7 @@ pub struct Issued {
     pub pinned: Vec<String>,
     /// Where the login came from, as far as somebody vouches for it.
     pub observed: Option<Observed>,
+    /// Where else: by the statement that the login brought, if it was asked for a pin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_observed: Option<Observed>,
 }

@@ -1,4 +1,5 @@
-//! `GET /v1/observed`: where the authority sees its caller.
+//! `GET /v1/observed`: where the authority sees its caller; and `POST /v1/observations`: its statement of that, for a login
+//! over the other family of addresses.
 
 use pinning::{Address, How, Observed};
 use serde::{Deserialize, Serialize};
@@ -17,4 +18,21 @@ impl From<Option<Observed>> for Observation {
         let (address, how) = observed.map(|observed| (observed.address, observed.how)).unzip();
         Self { address, how }
     }
+}
+
+/// Asks for a statement.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatementRequest {
+    /// The key that is to be certified, as OpenSSH has it: the statement counts for no other.
+    pub public_key: String,
+}
+
+/// Where the authority saw its caller, in its own word.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Statement {
+    /// The same for people.
+    #[serde(flatten)]
+    pub observation: Observation,
+    /// What [`crate::LoginRequest::other_observation`] takes, soon and once; `None`: nobody vouches for the address.
+    pub token: Option<String>,
 }

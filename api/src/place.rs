@@ -22,6 +22,18 @@ pub struct Place {
 #[error("{0:?} is no address of an authority: https://HOST[:PORT]")]
 pub struct PlaceError(String);
 
+impl Place {
+    /// The host's name or address.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
 impl FromStr for Place {
     type Err = PlaceError;
 

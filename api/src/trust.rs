@@ -9,7 +9,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+};
 use ssh_key::sha2::{Digest, Sha256};
 
 /// SHA-256 of a certificate; `SHA256:` and hexadecimal digits.
@@ -50,6 +52,29 @@ impl fmt::Display for Fingerprint {
 impl Fingerprint {
     fn of(certificate: &CertificateDer) -> Self {
         Self(Sha256::digest(certificate).into())
+    }
+}
+
+/// A server shows another certificate than the one that is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it shows {shown}, and you trust {known}. Somebody may be in between; nothing was sent")]
+pub struct OtherFingerprint {
+    /// What it shows.
+    pub shown: Fingerprint,
+    /// What is trusted.
+    pub known: Fingerprint,
+}
+
+impl OtherFingerprint {
+    /// The one that a failed connection came of, if it did.
+    pub(crate) fn behind(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+        match inner.downcast_ref::<rustls::Error>()? {
+            rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) => {
+                other.0.downcast_ref().copied()
+            }
+            _ => None,
+        }
     }
 }
 
@@ -147,7 +172,8 @@ impl ServerCertVerifier for ByFingerprint {
             Trust::Anyone => Ok(ServerCertVerified::assertion()),
             Trust::Fingerprint(known) if *known == shown => Ok(ServerCertVerified::assertion()),
             Trust::Fingerprint(known) => {
-                Err(rustls::Error::General(format!("the server shows {shown}, and known is {known}")))
+                let other = OtherError(Arc::new(OtherFingerprint { shown, known: *known }));
+                Err(CertificateError::Other(other).into())
             }
             Trust::Nobody(seen) => {
                 *seen.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
