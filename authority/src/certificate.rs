@@ -93,7 +93,7 @@ mod tests {
             second_factor: false,
         };
         let observed = Observed::direct("198.51.111.1".parse::<std::net::IpAddr>().unwrap());
-        let pins = grant.pins(Some(&observed)).unwrap();
+        let pins = grant.pins(Some(&observed), None).unwrap();
         let draft = Draft {
             key: holder.public_key(),
             user: "alice",

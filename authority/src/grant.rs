@@ -73,16 +73,17 @@ impl Grant {
         })
     }
 
-    /// The networks that the certificate is to be bound to: the observed address alone if a role pins, else none.
+    /// The networks that the certificate is to be bound to: if a role pins, the observed address alone, with that of the
+    /// other family if it was observed too; else none.
     ///
     /// # Errors
     /// [`NoGrant::AddressUnknown`].
-    pub fn pins(&self, observed: Option<&Observed>) -> Result<Vec<Cidr>, NoGrant> {
-        match (self.pinned, observed) {
-            (false, _) => Ok(Vec::new()),
-            (true, Some(observed)) => Ok(vec![Cidr::single(observed.address)]),
-            (true, None) => Err(NoGrant::AddressUnknown),
+    pub fn pins(&self, observed: Option<&Observed>, other: Option<&Observed>) -> Result<Vec<Cidr>, NoGrant> {
+        if !self.pinned {
+            return Ok(Vec::new());
         }
+        let observed = observed.ok_or(NoGrant::AddressUnknown)?;
+        Ok(std::iter::once(observed).chain(other).map(|it| Cidr::single(it.address)).collect())
     }
 }
 
@@ -140,9 +141,15 @@ mod tests {
     #[test]
     fn a_pin_is_the_observed_address_alone_and_never_a_guess() {
         let observed = Observed::direct("198.51.111.1".parse::<std::net::IpAddr>().unwrap());
-        let pins = grant(&["pinned"]).unwrap().pins(Some(&observed)).unwrap();
-        assert_eq!(pins.iter().map(ToString::to_string).collect::<Vec<_>>(), ["198.51.111.1/32"]);
-        assert_eq!(grant(&["pinned"]).unwrap().pins(None), Err(NoGrant::AddressUnknown));
-        assert_eq!(grant(&["plain"]).unwrap().pins(None), Ok(Vec::new()));
+        let other = Observed::direct("2001:db8::1".parse::<std::net::IpAddr>().unwrap());
+        let pins = |role, observed, other| {
+            let pins = grant(&[role]).unwrap().pins(observed, other)?;
+            Ok(pins.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(pins("pinned", Some(&observed), None), Ok(vec!["198.51.111.1/32".to_owned()]));
+        let both = ["198.51.111.1/32", "2001:db8::1/128"].map(str::to_owned).to_vec();
+        assert_eq!(pins("pinned", Some(&observed), Some(&other)), Ok(both));
+        assert_eq!(pins("pinned", None, Some(&other)), Err(NoGrant::AddressUnknown));
+        assert_eq!(pins("plain", None, None), Ok(Vec::new()));
     }
 }

@@ -34,6 +34,8 @@ pub mod second_factor;
 mod serve;
 mod serving;
 mod source;
+/// Where somebody was seen, in the authority's own word.
+pub mod statement;
 /// What outlives the authority.
 pub mod store;
 /// Who guesses is kept waiting.

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::grant::{Grant, NoGrant};
 use crate::password::{PasswordError, Passwords};
 use crate::second_factor;
+use crate::statement::{Statement, StatementError, Witness};
 use crate::store::{Person, Store, StoreError};
 use crate::throttle::Throttle;
 
@@ -45,6 +46,9 @@ pub enum Refusal {
     /// The request is none.
     #[error("{0}")]
     Malformed(&'static str),
+    /// What the login brings as our own statement of its other address does not count.
+    #[error("the statement of your other address does not count: {0}; log in again")]
+    OtherObservation(#[from] StatementError),
     /// The roles give nothing.
     #[error("{user:?} {why}")]
     NoGrant {
@@ -95,6 +99,16 @@ pub struct Logins {
     pub passwords: Passwords,
     /// Slows down who guesses.
     pub throttle: Arc<Throttle>,
+    /// States where people are, for logins over the other family of addresses.
+    pub witness: Witness,
+}
+
+/// Who has proven to be somebody, and what they get.
+struct Proven {
+    person: Person,
+    grant: Grant,
+    /// Where they are in the other family of addresses.
+    other: Option<Observed>,
 }
 
 impl Logins {
@@ -114,42 +128,48 @@ impl Logins {
         if !wait.is_zero() {
             return Err(Refusal::TooMany(wait));
         }
-        let proven = self.prove(request, observed).await;
+        let proven = self.prove(request, &key, observed).await;
         match &proven {
             Ok(_) => self.throttle.forgive(&request.user, address),
             Err(Refusal::Wrong) => {}
             // Who has the password, or was not looked at, has not guessed.
             Err(_) => self.throttle.take_back(&request.user, address),
         }
-        let (person, grant) = proven?;
-        self.issue(&person, grant, &key, observed).await
+        self.issue(proven?, &key, observed).await
     }
 
     /// Who somebody is, and what their roles give them.
     async fn prove(
         &self,
         request: &LoginRequest,
+        key: &PublicKey,
         observed: Option<&Observed>,
-    ) -> Result<(Person, Grant), Refusal> {
+    ) -> Result<Proven, Refusal> {
         let person = self.authenticate(request).await?;
         self.require_unlocked(&person, observed).await?;
         let grant = Grant::of(&person, |name| self.roles.get(name));
         let grant = grant.map_err(|why| Refusal::NoGrant { user: person.name.clone(), why })?;
+        // Before the code, which counts once: a statement that is over costs none.
+        let other = self.other_address(request, key, &grant, observed)?;
         if grant.second_factor {
             self.require_code(&person, request.code.as_deref()).await?;
         }
-        Ok((person, grant))
+        if let Some(it) = &other
+            && !self.store.use_statement(&it.id, it.ends_at, clock::unix()).await?
+        {
+            return Err(StatementError::Used.into());
+        }
+        Ok(Proven { person, grant, other: other.map(|statement| statement.observed) })
     }
 
     async fn issue(
         &self,
-        person: &Person,
-        grant: Grant,
+        Proven { person, grant, other }: Proven,
         key: &PublicKey,
         observed: Option<&Observed>,
     ) -> Result<Issued, Refusal> {
         let refuse = |why| Refusal::NoGrant { user: person.name.clone(), why };
-        let pins = grant.pins(observed).map_err(refuse)?;
+        let pins = grant.pins(observed, other.as_ref()).map_err(refuse)?;
         let (user, now) = (person.name.as_str(), clock::unix());
         let ends_at = now.saturating_add(grant.lifetime.as_secs());
         let serial = self.store.certify(user, ends_at).await?.ok_or(Refusal::Locked)?;
@@ -164,7 +184,24 @@ impl Logins {
             logins: grant.logins,
             roles: grant.roles,
             observed: observed.cloned(),
+            other_observed: other,
         })
+    }
+
+    /// Where the login's other family of addresses was seen: of who is to be pinned, and has had it observed.
+    fn other_address(
+        &self,
+        request: &LoginRequest,
+        key: &PublicKey,
+        grant: &Grant,
+        observed: Option<&Observed>,
+    ) -> Result<Option<Statement>, StatementError> {
+        match (&request.other_observation, observed) {
+            (Some(token), Some(login)) if grant.pinned => {
+                self.witness.read(token, key, login, clock::unix()).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Takes as long for a person whom nobody knows as for one with a wrong password.
@@ -215,7 +252,7 @@ fn require_name(user: &str) -> Result<(), Refusal> {
 }
 
 /// A key that a certificate may be made for.
-fn read_key(text: &str) -> Result<PublicKey, Refusal> {
+pub(crate) fn read_key(text: &str) -> Result<PublicKey, Refusal> {
     if text.len() > LONGEST_KEY {
         return Err(Refusal::Malformed("the public key is longer than 4096 bytes"));
     }

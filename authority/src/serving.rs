@@ -11,6 +11,7 @@ use crate::http::Authority;
 use crate::login::Logins;
 use crate::password::Passwords;
 use crate::policy::{Feed, PolicyError, Publisher};
+use crate::statement::Witness;
 use crate::store::Store;
 use crate::throttle::Throttle;
 use crate::tls::{Tls, TlsError};
@@ -21,6 +22,7 @@ pub(crate) struct Kept {
     pub(crate) store: Store,
     pub(crate) passwords: Passwords,
     pub(crate) throttle: Arc<Throttle>,
+    pub(crate) witness: Witness,
     pub(crate) audit: Arc<Audit>,
     pub(crate) publisher: Publisher,
     pub(crate) feed: Arc<Feed>,
@@ -68,6 +70,7 @@ impl Serving {
             roles: roles.into_iter().map(|role| (role.name.clone(), role)).collect(),
             passwords: kept.passwords.clone(),
             throttle: Arc::clone(&kept.throttle),
+            witness: kept.witness.clone(),
         };
         let authority = Authority {
             name: config.name.clone(),

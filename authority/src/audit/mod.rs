@@ -92,7 +92,7 @@ impl Audit {
             ca: ca.clone(),
             roles: issued.roles.clone(),
             pinned: issued.pinned.clone(),
-            ..Subject::user(user).seen(issued.observed.as_ref())
+            ..Subject::user(user).seen(issued.observed.as_ref()).also_seen(issued.other_observed.as_ref())
         };
         self.write(What::LoginAllowed, subject());
         let what = What::CertificateIssued { key, logins: issued.logins.clone(), ends_at: issued.ends_at };

@@ -18,6 +18,7 @@ use crate::password::Passwords;
 use crate::policy::{Feed, PolicySigner, Publisher};
 use crate::serve::{Room, serve};
 use crate::serving::{Kept, Serving};
+use crate::statement::Witness;
 use crate::store::Watch;
 use crate::throttle::Throttle;
 
@@ -30,8 +31,10 @@ pub(super) async fn run(common: &Common) -> Result<(), Failure> {
     let audit = Audit::of_daemon(&config.name, config.event_log.as_deref()).map_err(Failure::unavailable)?;
     let signer = PolicySigner::load_or_make(&config.state_dir, &config.name).map_err(Failure::usage)?;
     let publisher = Publisher { cluster: config.name.clone(), store: store.clone(), signer };
+    let secret = store.secret("statement").await.map_err(Failure::unavailable)?;
     let kept = Kept {
         store,
+        witness: Witness::new(&secret),
         feed: Arc::new(Feed::new(publisher.make().await.map_err(Failure::unavailable)?)),
         publisher,
         passwords: Passwords::new().map_err(Failure::unavailable)?,

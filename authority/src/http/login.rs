@@ -63,6 +63,7 @@ impl Authority {
             | Refusal::Locked
             | Refusal::TooMany(_)
             | Refusal::Malformed(_)
+            | Refusal::OtherObservation(_)
             | Refusal::NoGrant { .. }
             | Refusal::Busy => refusal.to_string(),
             Refusal::Slow => {
@@ -81,6 +82,7 @@ impl From<Refusal> for Failure {
             Refusal::Locked => (StatusCode::FORBIDDEN, "locked"),
             Refusal::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many"),
             Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
+            Refusal::OtherObservation(_) => (StatusCode::FORBIDDEN, "other_observation"),
             Refusal::NoGrant { .. } => (StatusCode::FORBIDDEN, "no_grant"),
             Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Refusal::Storage(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable"),

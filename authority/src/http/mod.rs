@@ -2,6 +2,7 @@
 
 mod body;
 mod login;
+mod observation;
 mod policy;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use cotter_api::{Observation, Refusal, UserCa};
+use cotter_api::{Refusal, UserCa};
 use ipnet::IpNet;
 use pinning::{ForwardedForError, Observed};
 use tokio::time::timeout;
@@ -70,7 +71,8 @@ impl From<ForwardedForError> for Failure {
 pub(crate) fn routes(authority: Arc<Authority>, sender: Sender, place: Place) -> Router {
     Router::new()
         .route("/v1/login", post(login::login))
-        .route("/v1/observed", get(observed))
+        .route("/v1/observed", get(observation::observed))
+        .route("/v1/observations", post(observation::state))
         .route("/v1/ca", get(ca))
         .route("/v1/policy", get(policy::policy))
         .route("/healthz", get(healthz))
@@ -84,14 +86,6 @@ pub(crate) fn routes(authority: Arc<Authority>, sender: Sender, place: Place) ->
 fn observe(authority: &Authority, sender: &Sender, headers: &HeaderMap) -> Result<Option<Observed>, Failure> {
     let lines = headers.get_all("x-forwarded-for").iter().map(|value| value.as_bytes());
     Ok(authority.hops.observe(sender, lines)?)
-}
-
-async fn observed(
-    State(authority): State<Arc<Authority>>,
-    Extension(sender): Extension<Sender>,
-    headers: HeaderMap,
-) -> Result<Json<Observation>, Failure> {
-    Ok(Json(observe(&authority, &sender, &headers)?.into()))
 }
 
 async fn ca(State(authority): State<Arc<Authority>>) -> Result<Json<UserCa>, Failure> {

@@ -6,6 +6,7 @@ mod changes;
 mod error;
 mod person;
 mod policy;
+mod statement;
 
 pub use changes::Watch;
 pub use error::StoreError;
