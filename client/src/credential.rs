@@ -1,10 +1,15 @@
 //! A key and its certificate: what a login leaves on this machine.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64ct::{Base64, Encoding};
+use cotter_api::Family;
 use pinning::{Address, Certificate, Cidr, Identity, Pins};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
-use crate::home::{Home, HomeError};
+use crate::home::{self, Drawer, HomeError};
+use crate::ssh_agent::{SshAgent, SshAgentError};
 
 /// A certificate that ends within so many seconds is as good as over: a login takes its time.
 const MARGIN: u64 = 20;
@@ -18,6 +23,8 @@ pub enum Unfit {
     Missing,
     /// It is over, or will be before a login is through.
     Expired,
+    /// Its key is not there any more.
+    KeyGone,
     /// It is pinned elsewhere.
     Moved {
         /// Where to.
@@ -37,21 +44,42 @@ impl std::fmt::Display for Unfit {
         match self {
             Self::Missing => out.write_str("you are not logged in"),
             Self::Expired => out.write_str("your certificate has expired"),
+            Self::KeyGone => out.write_str("your key is gone: its ssh-agent has forgotten it, or is another"),
             Self::Moved { pinned, address } => {
-                let from: Vec<String> = pinned.networks().iter().map(short).collect();
-                write!(out, "your address changed from {} to {address}", from.join(" and "))
+                write!(out, "your address changed from {} to {address}", was(pinned, *address))
             }
             Self::Unknown { pinned } => {
-                write!(out, "your certificate is pinned to {pinned}, and nobody vouches for your address")
+                write!(
+                    out,
+                    "your certificate is pinned to {}, and nobody vouches for your address",
+                    short(pinned)
+                )
             }
         }
     }
 }
 
-/// A network; of one address alone, without its length.
-fn short(network: &Cidr) -> String {
+/// Pins for people: a network of one address alone without its length.
+pub fn short(pins: &Pins) -> String {
+    pins.networks().iter().map(shorten).collect::<Vec<_>>().join(" and ")
+}
+
+/// The pins of the address's family, if there are any.
+fn was(pins: &Pins, address: Address) -> String {
+    let same = |network: &&Cidr| Family::of(network.net().addr()) == Family::of(address.ip());
+    let same: Vec<String> = pins.networks().iter().filter(same).map(shorten).collect();
+    if same.is_empty() { short(pins) } else { same.join(" and ") }
+}
+
+fn shorten(network: &Cidr) -> String {
     let net = network.net();
     if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
+}
+
+/// The families of addresses that a certificate is pinned in.
+pub fn families(pins: &Pins) -> Vec<Family> {
+    let of = |family| pins.networks().iter().any(|network| Family::of(network.net().addr()) == family);
+    [Family::V4, Family::V6].into_iter().filter(|family| of(*family)).collect()
 }
 
 /// A key that is to be certified.
@@ -78,49 +106,140 @@ impl NewKey {
     ///
     /// # Errors
     /// That they cannot be written.
-    pub fn store(&self, certificate: &str, home: &Home) -> Result<(), HomeError> {
-        let unreadable =
-            |error: ssh_key::Error| HomeError::Unreadable { path: home.key(), why: error.to_string() };
-        let text = self.0.to_openssh(LineEnding::LF).map_err(unreadable)?;
+    pub fn store(&self, certificate: &str, drawer: &Drawer) -> Result<(), HomeError> {
+        let text = self.0.to_openssh(LineEnding::LF).map_err(|error| unreadable(drawer, error))?;
         // An old certificate would not fit the new key.
-        home.forget()?;
-        home.write(&home.key(), &text)?;
-        home.write(&home.certificate(), &format!("{}\n", certificate.trim_end()))
+        forget(drawer)?;
+        home::write(&drawer.key(), &text)?;
+        self.store_public(certificate, drawer)
     }
+
+    /// Hands it with its certificate to the ssh-agent until the certificate's end; only what is public is written.
+    ///
+    /// # Errors
+    /// That there is no agent, or the files cannot be written.
+    pub fn hand_over(
+        &self,
+        certificate: &str,
+        comment: &str,
+        drawer: &Drawer,
+    ) -> Result<(), CredentialError> {
+        let keys = self.0.key_data().ed25519().ok_or(CredentialError::NoCertificate)?;
+        let end = Certificate::parse(certificate.trim()).map_err(|_denial| CredentialError::NoCertificate)?;
+        let left = Duration::from_secs(end.identity().valid_before.saturating_sub(unix()));
+        let certified = blob(certificate).ok_or(CredentialError::NoCertificate)?;
+        forget(drawer)?;
+        SshAgent::connect()?.add(keys, &certified, comment, left)?;
+        Ok(self.store_public(certificate, drawer)?)
+    }
+
+    fn store_public(&self, certificate: &str, drawer: &Drawer) -> Result<(), HomeError> {
+        let public = self.public().map_err(|error| unreadable(drawer, error))?;
+        home::write(&drawer.public(), &format!("{public}\n"))?;
+        home::write(&drawer.certificate(), &format!("{}\n", certificate.trim_end()))
+    }
+}
+
+fn unreadable(drawer: &Drawer, error: ssh_key::Error) -> HomeError {
+    HomeError::Unreadable { path: drawer.key(), why: error.to_string() }
+}
+
+/// Why a login cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialError {
+    /// Its files cannot be written.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// There is no ssh-agent to take the key.
+    #[error(transparent)]
+    Agent(#[from] SshAgentError),
+    /// The authority has sent something else.
+    #[error("what the authority sent is no certificate of this key")]
+    NoCertificate,
+}
+
+/// The bytes of a key or certificate as OpenSSH writes them in a line.
+fn blob(line: &str) -> Option<Vec<u8>> {
+    Base64::decode_vec(line.split_whitespace().nth(1)?).ok()
+}
+
+/// Removes key and certificate, from the ssh-agent too if it has them; whether there were any.
+///
+/// # Errors
+/// That they are still there.
+pub fn forget(drawer: &Drawer) -> Result<bool, HomeError> {
+    if !drawer.key().exists() {
+        for path in [drawer.certificate(), drawer.public()] {
+            let line = home::read(&path)?.unwrap_or_default();
+            if let (Some(blob), Ok(mut agent)) = (blob(&line), SshAgent::connect()) {
+                // It may have forgotten it already.
+                let _forgotten = agent.remove(&blob);
+            }
+        }
+    }
+    drawer.empty()
+}
+
+/// Whether the key that belongs to the certificate can be used: it lies there, or the ssh-agent has it.
+///
+/// # Errors
+/// That the certificate cannot be read.
+pub fn has_key(drawer: &Drawer) -> Result<bool, HomeError> {
+    if drawer.key().exists() {
+        return Ok(true);
+    }
+    let line = home::read(&drawer.certificate())?.unwrap_or_default();
+    let holds = |blob: Vec<u8>| SshAgent::connect()?.holds(&blob);
+    Ok(blob(&line).is_some_and(|blob| holds(blob).unwrap_or(false)))
 }
 
 /// What the certificate says, if there is one.
 ///
 /// # Errors
 /// That it cannot be read.
-pub fn identity(home: &Home) -> Result<Option<Identity>, HomeError> {
-    let path = home.certificate();
-    let Some(text) = home.read(&path)? else { return Ok(None) };
+pub fn identity(drawer: &Drawer) -> Result<Option<Identity>, HomeError> {
+    let path = drawer.certificate();
+    let Some(text) = home::read(&path)? else { return Ok(None) };
     let certificate = Certificate::parse(text.trim());
     let certificate = certificate.map_err(|denial| HomeError::Unreadable { path, why: denial.detail })?;
     Ok(Some(certificate.identity()))
 }
 
-/// Why a certificate is of no use from this address at this time, Unix seconds, if it is of none.
-pub fn unfit(identity: Option<&Identity>, address: Option<Address>, now: u64) -> Option<Unfit> {
+/// Why a certificate is of no use from these addresses at this time, Unix seconds, if it is of none.
+///
+/// An address counts if the certificate is pinned in its family; if it is in none of them, all count: whoever was seen over
+/// IPv6 alone is not where an IPv4 pin says.
+pub fn unfit(identity: Option<&Identity>, addresses: &[Address], now: u64) -> Option<Unfit> {
     let Some(identity) = identity else { return Some(Unfit::Missing) };
     let margin = MARGIN.min(identity.valid_before.saturating_sub(identity.valid_after) / PART);
     if identity.valid_before <= now.saturating_add(margin) {
         return Some(Unfit::Expired);
     }
     let pinned = identity.pins.clone()?;
-    match address {
-        Some(address) if pinned.contains(address) => None,
-        Some(address) => Some(Unfit::Moved { pinned, address }),
-        None => Some(Unfit::Unknown { pinned }),
+    let families = families(&pinned);
+    let counts = |address: &&Address| families.contains(&Family::of(address.ip()));
+    let counting: Vec<&Address> = addresses.iter().filter(counts).collect();
+    let elsewhere = match &counting[..] {
+        [] => addresses.first(),
+        counting => counting.iter().copied().find(|address| !pinned.contains(**address)),
+    };
+    match elsewhere {
+        Some(address) => Some(Unfit::Moved { address: *address, pinned }),
+        None if addresses.is_empty() => Some(Unfit::Unknown { pinned }),
+        None => None,
     }
+}
+
+/// The time, Unix seconds; 0 before 1970.
+pub(crate) fn unix() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn identity(pins: Option<Pins>) -> Identity {
+    fn identity(pins: Option<&str>) -> Identity {
         Identity {
             cluster: None,
             key_id: "alice".into(),
@@ -128,23 +247,40 @@ mod tests {
             ca: String::new(),
             key: String::new(),
             principals: vec!["alice".into()],
-            pins,
+            pins: pins.map(|pins| pins.parse().unwrap()),
             valid_after: 0,
             valid_before: 1000,
         }
     }
 
+    fn at(addresses: &[&str]) -> Vec<Address> {
+        addresses.iter().map(|address| address.parse().unwrap()).collect()
+    }
+
     #[test]
     fn a_certificate_fits_in_its_time_and_at_its_place() {
-        let (here, there): (Address, Address) =
-            ("198.51.111.1".parse().unwrap(), "198.51.222.2".parse().unwrap());
-        let pinned = identity(Some(Pins::single(here)));
-        assert_eq!(unfit(Some(&pinned), Some(here), 500), None);
-        assert_eq!(unfit(Some(&pinned), Some(here), 990), Some(Unfit::Expired));
-        assert_eq!(unfit(None, Some(here), 500), Some(Unfit::Missing));
-        let moved = unfit(Some(&pinned), Some(there), 500).unwrap();
+        let (here, there) = (at(&["198.51.111.1"]), at(&["198.51.222.2"]));
+        let pinned = identity(Some("198.51.111.1/32"));
+        assert_eq!(unfit(Some(&pinned), &here, 500), None);
+        assert_eq!(unfit(Some(&pinned), &here, 990), Some(Unfit::Expired));
+        assert_eq!(unfit(None, &here, 500), Some(Unfit::Missing));
+        let moved = unfit(Some(&pinned), &there, 500).unwrap();
         assert_eq!(moved.to_string(), "your address changed from 198.51.111.1 to 198.51.222.2");
-        assert!(matches!(unfit(Some(&pinned), None, 500), Some(Unfit::Unknown { .. })));
-        assert_eq!(unfit(Some(&identity(None)), None, 500), None);
+        assert!(matches!(unfit(Some(&pinned), &[], 500), Some(Unfit::Unknown { .. })));
+        assert_eq!(unfit(Some(&identity(None)), &[], 500), None);
+    }
+
+    #[test]
+    fn each_family_of_addresses_is_compared_with_its_own_pin() {
+        let both = identity(Some("198.51.111.1/32,2001:db8::1/128"));
+        for here in [&["198.51.111.1", "2001:db8::1"][..], &["2001:db8::1"], &["198.51.111.1"]] {
+            assert_eq!(unfit(Some(&both), &at(here), 500), None, "{here:?}");
+        }
+        let moved = unfit(Some(&both), &at(&["198.51.111.1", "2001:db8::2"]), 500).unwrap();
+        assert_eq!(moved.to_string(), "your address changed from 2001:db8::1 to 2001:db8::2");
+        let one = identity(Some("198.51.111.1/32"));
+        assert_eq!(unfit(Some(&one), &at(&["2001:db8::1", "198.51.111.1"]), 500), None);
+        let moved = unfit(Some(&one), &at(&["2001:db8::1"]), 500).unwrap();
+        assert_eq!(moved.to_string(), "your address changed from 198.51.111.1 to 2001:db8::1");
     }
 }

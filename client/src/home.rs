@@ -1,18 +1,17 @@
-//! The directory of keys and certificates, for its owner alone: `$XDG_STATE_HOME/cotter`, else `~/.local/state/cotter`.
+//! The directory of what is remembered, for its owner alone: `$XDG_STATE_HOME/cotter`, else `~/.local/state/cotter`.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use cotter_api::{Authority, Fingerprint, Place, Trust};
-use serde::{Deserialize, Serialize};
+use cotter_api::Place;
 
 /// Why the directory is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
     /// Nobody says where it is.
-    #[error("neither XDG_STATE_HOME nor HOME is set")]
+    #[error("neither XDG_STATE_HOME nor HOME is set: there is no place for keys")]
     Nowhere,
     /// Others may look into it.
     #[error("{0}: others may read it (chmod 700)")]
@@ -26,7 +25,7 @@ pub enum HomeError {
         source: io::Error,
     },
     /// What lies in it was not written by this program.
-    #[error("{path}: {why}")]
+    #[error("{path}: {why}; remove it and log in again")]
     Unreadable {
         /// Which.
         path: PathBuf,
@@ -39,38 +38,6 @@ pub enum HomeError {
 #[derive(Debug, Clone)]
 pub struct Home(PathBuf);
 
-/// The authority that somebody logs in at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known {
-    /// Where it is.
-    pub authority: Place,
-    /// The fingerprint of its certificate.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<String>,
-    /// Or who vouches for it: a PEM file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<String>,
-    /// Who logs in there.
-    pub user: String,
-}
-
-impl Known {
-    /// The authority, to be asked.
-    ///
-    /// # Errors
-    /// What is wrong with the fingerprint or the file, in words.
-    pub fn authority(&self) -> Result<Authority, String> {
-        let trust = match (&self.fingerprint, &self.ca_file) {
-            (Some(text), _) => {
-                text.parse::<Fingerprint>().map(Trust::Fingerprint).map_err(|error| error.to_string())?
-            }
-            (None, Some(file)) => Trust::of_file(file).map_err(|error| error.to_string())?,
-            (None, None) => return Err("nothing says what makes the authority the right one".to_owned()),
-        };
-        Ok(Authority::new(self.authority.clone(), trust))
-    }
-}
-
 impl Home {
     /// The directory of who runs this, made if it is missing.
     ///
@@ -82,15 +49,55 @@ impl Home {
         Self::at(&state.ok_or(HomeError::Nowhere)?.join("cotter"))
     }
 
-    fn at(path: &Path) -> Result<Self, HomeError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error(path))?;
-        let mode = fs::metadata(path).map_err(error(path))?.mode();
-        if mode & 0o077 == 0 { Ok(Self(path.into())) } else { Err(HomeError::Open(path.into())) }
+    pub(crate) fn at(path: &Path) -> Result<Self, HomeError> {
+        directory(path).map(Self)
     }
 
-    /// Where the private key lies; the certificate lies beside it as `-cert.pub`, where ssh looks for it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where key and certificate from this authority lie.
+    ///
+    /// # Errors
+    /// See [`HomeError`].
+    pub fn drawer(&self, place: &Place) -> Result<Drawer, HomeError> {
+        // Neither a host's name nor its address holds a slash, and none begins with a dot.
+        directory(&self.0.join(format!("{}_{}", place.host(), place.port()))).map(Drawer)
+    }
+
+    /// The right to log in, of one process at a time; and whether another had it meanwhile, who may have logged in.
+    ///
+    /// # Errors
+    /// See [`HomeError`].
+    pub fn turn(&self) -> Result<(File, bool), HomeError> {
+        let path = self.0.join("lock");
+        let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = open().map_err(error(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok((file, false)),
+            Err(TryLockError::WouldBlock) => {
+                file.lock().map_err(error(&path))?;
+                Ok((file, true))
+            }
+            Err(TryLockError::Error(failed)) => Err(error(&path)(failed)),
+        }
+    }
+}
+
+/// Where key and certificate from one authority lie.
+#[derive(Debug, Clone)]
+pub struct Drawer(PathBuf);
+
+impl Drawer {
+    /// Where the private key lies, if it is not in the ssh-agent; the other files lie beside it, where ssh looks for them.
     pub fn key(&self) -> PathBuf {
         self.0.join("id")
+    }
+
+    /// Where the public key lies.
+    pub fn public(&self) -> PathBuf {
+        self.0.join("id.pub")
     }
 
     /// Where the certificate lies.
@@ -98,63 +105,13 @@ impl Home {
         self.0.join("id-cert.pub")
     }
 
-    fn known_file(&self) -> PathBuf {
-        self.0.join("authority.json")
-    }
-
-    /// The authority of the last login.
-    ///
-    /// # Errors
-    /// That what lies there cannot be read.
-    pub fn known(&self) -> Result<Option<Known>, HomeError> {
-        let path = self.known_file();
-        let Some(text) = self.read(&path)? else { return Ok(None) };
-        let why = |error: serde_json::Error| HomeError::Unreadable { path, why: error.to_string() };
-        serde_json::from_str(&text).map(Some).map_err(why)
-    }
-
-    /// Remembers the authority of a login.
-    ///
-    /// # Errors
-    /// That it cannot be written.
-    pub fn remember(&self, known: &Known) -> Result<(), HomeError> {
-        let path = self.known_file();
-        let text = serde_json::to_string_pretty(known);
-        let text =
-            text.map_err(|error| HomeError::Unreadable { path: path.clone(), why: error.to_string() })?;
-        self.write(&path, &text)
-    }
-
-    /// A file's text, if it is there.
-    pub(crate) fn read(&self, path: &Path) -> Result<Option<String>, HomeError> {
-        match fs::read_to_string(path) {
-            Ok(text) => Ok(Some(text)),
-            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(failed) => Err(error(path)(failed)),
-        }
-    }
-
-    /// Replaces a file at once, for its owner alone.
-    pub(crate) fn write(&self, path: &Path, text: &str) -> Result<(), HomeError> {
-        // Another `cotter` may write the same.
-        let staged = path.with_extension(format!("new{}", std::process::id()));
-        let write = || {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&staged, path)
-        };
-        write().map_err(error(path))
-    }
-
     /// Removes key and certificate; whether there were any.
     ///
     /// # Errors
     /// That they are still there.
-    pub fn forget(&self) -> Result<bool, HomeError> {
+    pub fn empty(&self) -> Result<bool, HomeError> {
         let mut any = false;
-        for path in [self.key(), self.certificate()] {
+        for path in [self.key(), self.certificate(), self.public()] {
             match fs::remove_file(&path) {
                 Ok(()) => any = true,
                 Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
@@ -163,6 +120,35 @@ impl Home {
         }
         Ok(any)
     }
+}
+
+fn directory(path: &Path) -> Result<PathBuf, HomeError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error(path))?;
+    let mode = fs::metadata(path).map_err(error(path))?.mode();
+    if mode & 0o077 == 0 { Ok(path.into()) } else { Err(HomeError::Open(path.into())) }
+}
+
+/// A file's text, if it is there.
+pub(crate) fn read(path: &Path) -> Result<Option<String>, HomeError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(failed) => Err(error(path)(failed)),
+    }
+}
+
+/// Replaces a file at once, for its owner alone.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), HomeError> {
+    // Another `cotter` may write the same.
+    let staged = path.with_extension(format!("new{}", std::process::id()));
+    let write = || {
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&staged, path)
+    };
+    write().map_err(error(path))
 }
 
 fn error(path: &Path) -> impl FnOnce(io::Error) -> HomeError {
@@ -175,22 +161,16 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn what_is_written_is_its_owners_and_reads_back() {
+    fn what_is_written_is_its_owners_and_goes_when_the_drawer_is_emptied() {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::at(&directory.path().join("cotter")).unwrap();
-        assert_eq!(home.known().unwrap(), None);
-        let known = Known {
-            authority: "login.example.com".parse().unwrap(),
-            fingerprint: Some("SHA256:00".into()),
-            ca_file: None,
-            user: "alice".into(),
-        };
-        home.remember(&known).unwrap();
-        assert_eq!(home.known().unwrap(), Some(known));
-        assert_eq!(fs::metadata(home.known_file()).unwrap().mode() & 0o777, 0o600);
-        home.write(&home.key(), "secret").unwrap();
-        assert!(home.forget().unwrap());
-        assert!(!home.forget().unwrap());
+        let drawer = home.drawer(&"login.example.com".parse().unwrap()).unwrap();
+        assert!(!drawer.empty().unwrap());
+        write(&drawer.key(), "secret").unwrap();
+        assert_eq!(fs::metadata(drawer.key()).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(read(&drawer.key()).unwrap().as_deref(), Some("secret"));
+        assert!(drawer.empty().unwrap());
+        assert_eq!(read(&drawer.key()).unwrap(), None);
     }
 
     #[test]
@@ -198,5 +178,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         assert!(matches!(Home::at(directory.path()), Err(HomeError::Open(_))));
+    }
+
+    #[test]
+    fn a_turn_is_taken_by_one_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::at(&directory.path().join("cotter")).unwrap();
+        let (turn, waited) = home.turn().unwrap();
+        assert!(!waited);
+        let other = File::open(home.path().join("lock")).unwrap();
+        assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
+        drop(turn);
+        assert!(other.try_lock().is_ok());
     }
 }

@@ -6,5 +6,17 @@
 pub mod cli;
 /// A key and its certificate.
 pub mod credential;
-/// The directory of keys and certificates.
+/// What an administrator sets for everybody on a machine.
+pub mod fleet;
+/// The directory of what is remembered.
 pub mod home;
+/// The authorities that are known.
+pub mod known;
+/// The user's ssh-agent.
+pub mod ssh_agent;
+/// What ssh's arguments are about.
+pub mod ssh_arguments;
+/// Asking people.
+pub mod terminal;
+/// Where the authority sees us.
+pub mod whereabouts;

@@ -1,25 +1,42 @@
 //! The command line: one file a subcommand.
 
 mod login;
+mod logout;
+mod renewal;
 mod ssh;
 mod ssh_config;
+mod standing;
 mod status;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use cotter_api::{AuthorityError, Place};
 
-use crate::home::Home;
+use crate::fleet::Fleet;
+use crate::home::{Drawer, Home, HomeError};
+use crate::known::{Known, KnownAuthorities};
+use crate::terminal::AskError;
+
+/// Says which authority, if no option does.
+const VARIABLE: &str = "COTTER_AUTHORITY";
 
 /// Logs in where SSH sessions are pinned to your address, and runs ssh.
 ///
-/// Exit codes: 0 done, 1 refused or not logged in, 2 usage, 3 the authority cannot be reached; `ssh` ends as ssh does.
+/// The authority is the one that --authority names, else COTTER_AUTHORITY, else the one of the last login, else the one in
+/// /etc/cotter/client.toml.
+///
+/// Exit codes: 0 done, 1 refused or not logged in, 2 usage or configuration, 3 the authority cannot be reached; `ssh` ends as
+/// ssh does.
 #[derive(Debug, Parser)]
 #[command(name = "cotter", version, propagate_version = true)]
 pub struct Cli {
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
+    /// Where the authority is, such as https://login.example.com
+    #[arg(long, global = true, value_name = "URL")]
+    authority: Option<Place>,
     #[command(subcommand)]
     command: Command,
 }
@@ -29,14 +46,14 @@ enum Command {
     /// Log in, and get a certificate
     Login(login::Options),
     /// Run ssh with the certificate; logs in again first if your address changed or the certificate ended
-    #[command(disable_help_flag = true)]
+    #[command(disable_help_flag = true, disable_version_flag = true)]
     Ssh(ssh::Options),
     /// Show what you are logged in as, from where and until when; 1 if that is of no use here and now
     Status,
-    /// Remove key and certificate from this machine
+    /// Remove key and certificate from this machine, and from the ssh-agent
     Logout,
-    /// Print what gives plain ssh, scp, rsync and git the same; for ~/.ssh/config
-    SshConfig,
+    /// Print what gives plain ssh, scp, rsync, git and Ansible the same; for ~/.ssh/config
+    SshConfig(ssh_config::Options),
 }
 
 /// Why a command did not do what it was asked.
@@ -60,6 +77,75 @@ impl Failure {
     }
 }
 
+impl From<HomeError> for Failure {
+    fn from(error: HomeError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        match error {
+            // As shells have it of who ends by an interrupt.
+            AskError::Interrupted => Self { code: 130, message: error.to_string() },
+            AskError::NoTerminal | AskError::Failed(_) => Self::refused(error),
+        }
+    }
+}
+
+impl From<AuthorityError> for Failure {
+    fn from(error: AuthorityError) -> Self {
+        match error {
+            AuthorityError::Refused(_) => Self::refused(error),
+            AuthorityError::Another { .. } => Self::refused(format!(
+                "{error}; if its administrator confirms the new fingerprint: cotter login --fingerprint SHA256:…"
+            )),
+            AuthorityError::Unreachable { .. } => Self::unreachable(error),
+        }
+    }
+}
+
+/// What every command goes by.
+struct Context {
+    home: Home,
+    authorities: KnownAuthorities,
+    fleet: Fleet,
+    /// The authority that was named or is the usual one.
+    place: Option<Place>,
+    json: bool,
+}
+
+impl Context {
+    fn of(named: Option<Place>, json: bool) -> Result<Self, Failure> {
+        let home = Home::open()?;
+        let authorities = KnownAuthorities::load(&home)?;
+        let fleet = Fleet::load().map_err(Failure::usage)?;
+        let variable = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty());
+        let variable = variable.map(|text| text.parse::<Place>()).transpose();
+        let place = named
+            .or(variable.map_err(|error| Failure::usage(format!("{VARIABLE}: {error}")))?)
+            .or_else(|| authorities.last().map(|last| last.authority.clone()))
+            .or_else(|| fleet.authority.clone());
+        Ok(Self { home, authorities, fleet, place, json })
+    }
+
+    fn place(&self) -> Result<&Place, Failure> {
+        self.place.as_ref().ok_or_else(|| Failure::usage("where is the authority? --authority URL"))
+    }
+
+    /// The authority, which somebody has logged in at.
+    fn known(&self) -> Result<&Known, Failure> {
+        let not =
+            |at: &str| Failure::refused(format!("you are not logged in: cotter login --authority {at}"));
+        let place = self.place.as_ref().ok_or_else(|| not("URL"))?;
+        self.authorities.at(place).ok_or_else(|| not(&place.to_string()))
+    }
+
+    fn drawer(&self, known: &Known) -> Result<Drawer, Failure> {
+        Ok(self.home.drawer(&known.authority)?)
+    }
+}
+
 /// The definition of the command line, for manual pages and completions.
 #[must_use]
 pub fn command() -> clap::Command {
@@ -71,13 +157,15 @@ impl Cli {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let done = runtime
-            .map_err(Failure::unreachable)
-            .and_then(|runtime| runtime.block_on(self.command.run(self.json)));
+        let json = self.json;
+        let done = runtime.map_err(Failure::unreachable).and_then(|runtime| {
+            let context = Context::of(self.authority, json)?;
+            runtime.block_on(self.command.run(context))
+        });
         match done {
             Ok(code) => code,
             Err(failure) => {
-                if self.json {
+                if json {
                     println!("{}", serde_json::json!({ "error": failure.message }));
                 } else {
                     eprintln!("cotter: {}", failure.message);
@@ -89,17 +177,13 @@ impl Cli {
 }
 
 impl Command {
-    async fn run(self, json: bool) -> Result<ExitCode, Failure> {
-        let home = Home::open().map_err(Failure::usage)?;
+    async fn run(self, context: Context) -> Result<ExitCode, Failure> {
         match self {
-            Self::Login(options) => login::login(&home, options, json).await,
-            Self::Ssh(options) => ssh::ssh(&home, &options).await,
-            Self::Status => status::status(&home, json).await,
-            Self::Logout => match home.forget().map_err(Failure::refused)? {
-                true => Ok(ExitCode::SUCCESS),
-                false => Err(Failure::refused("you are not logged in")),
-            },
-            Self::SshConfig => ssh_config::ssh_config(&home),
+            Self::Login(options) => login::login(context, options).await,
+            Self::Ssh(options) => ssh::ssh(&context, &options).await,
+            Self::Status => status::status(&context).await,
+            Self::Logout => logout::logout(&context),
+            Self::SshConfig(options) => ssh_config::ssh_config(&context, &options),
         }
     }
 }

@@ -1,0 +1,45 @@
+//! A new login where the old one is of no use any more: at most one a command, with one line that says what changed.
+
+use super::standing::Standing;
+use super::{Context, Failure, login};
+use crate::credential::Unfit;
+use crate::known::Known;
+use crate::terminal;
+
+/// Sees to it that the certificate is of use, as far as the authority can tell.
+pub(super) async fn renew(context: &Context, known: &Known) -> Result<(), Failure> {
+    let Some(unfit) = unfit(context, known).await? else { return Ok(()) };
+    if !terminal::is_there() {
+        let what = "there is no terminal to ask for your password at: run `cotter login` at one";
+        return Err(Failure::refused(format!("{unfit}; {what}")));
+    }
+    // Of several that are started at once, one asks.
+    let (_turn, waited) = context.home.turn()?;
+    if waited && self::unfit(context, known).await?.is_none() {
+        return Ok(());
+    }
+    eprintln!("cotter: {unfit}; logging in again");
+    login::log_in(context, known, false).await
+}
+
+/// Why a new login is needed, if it is. Where nobody can tell, the old one is tried, with a warning.
+async fn unfit(context: &Context, known: &Known) -> Result<Option<Unfit>, Failure> {
+    let standing = Standing::look(context, known).await?;
+    match (standing.unfit, standing.seen) {
+        (None, Ok(_)) => Ok(None),
+        (None, Err(error)) => {
+            eprintln!("cotter: {error}; trying the certificate that you have");
+            Ok(None)
+        }
+        // A new login would know no better.
+        (Some(unknown @ Unfit::Unknown { .. }), _) => {
+            eprintln!("cotter: {unknown}; trying it");
+            Ok(None)
+        }
+        (Some(unfit), Ok(_)) => Ok(Some(unfit)),
+        (Some(unfit), Err(error)) => {
+            let Failure { code, message } = error.into();
+            Err(Failure { code, message: format!("{unfit}, and you cannot log in again: {message}") })
+        }
+    }
+}

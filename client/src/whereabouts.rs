@@ -1,0 +1,118 @@
+//! Where the authority sees us: over each family of addresses that matters, without waiting long for one that does not work.
+
+use std::time::Duration;
+
+use cotter_api::{Authority, AuthorityError, Family, Observation, Statement, StatementRequest};
+use pinning::Pins;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::credential::families;
+
+/// Longest wait for an answer over the first family, when there is a certificate that may do without.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// And from then on for one over the other.
+const OTHER: Duration = Duration::from_secs(1);
+/// Longest wait for statements; a person types longer.
+const STATEMENTS: Duration = Duration::from_secs(2);
+/// A statement that is older gets a successor: it counts for a minute.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// Where the authority sees us over the families that a certificate is pinned in; over whichever works if that is none.
+///
+/// # Errors
+/// That it cannot be asked over any.
+pub async fn seen(authority: &Authority, pins: Option<&Pins>) -> Result<Vec<Observation>, AuthorityError> {
+    let pinned = pins.map(families).unwrap_or_default();
+    let has = authority.families().await?;
+    let seen = match &has.iter().filter(|family| pinned.contains(family)).collect::<Vec<_>>()[..] {
+        [] => Vec::new(),
+        [only] => Vec::from_iter(observed(&authority.over(**only)).await.ok()),
+        [first, second, ..] => both(&authority.over(**first), &authority.over(**second)).await,
+    };
+    if seen.is_empty() { observed(authority).await.map(|it| vec![it]) } else { Ok(seen) }
+}
+
+async fn observed(authority: &Authority) -> Result<Observation, AuthorityError> {
+    let elapsed = |_| AuthorityError::Unreachable {
+        place: authority.place().clone(),
+        why: format!("no answer within {} s", PATIENCE.as_secs()),
+    };
+    timeout(PATIENCE, authority.observed()).await.map_err(elapsed)?
+}
+
+/// What both say; of one that is much later than the other, nothing.
+async fn both(first: &Authority, second: &Authority) -> Vec<Observation> {
+    let (mut first, mut second) = (std::pin::pin!(observed(first)), std::pin::pin!(observed(second)));
+    let (one, two) = tokio::select! {
+        one = first.as_mut() => {
+            let limit = if one.is_ok() { OTHER } else { PATIENCE };
+            (Some(one), timeout(limit, second.as_mut()).await.ok())
+        }
+        two = second.as_mut() => {
+            let limit = if two.is_ok() { OTHER } else { PATIENCE };
+            (timeout(limit, first.as_mut()).await.ok(), Some(two))
+        }
+    };
+    one.into_iter().chain(two).filter_map(Result::ok).collect()
+}
+
+/// The way to the authority that a login takes, and its statement of where it sees us over the other family of addresses.
+#[derive(Debug)]
+pub struct Route {
+    /// The authority, asked over the family of the login.
+    pub authority: Authority,
+    other: Option<Other>,
+}
+
+#[derive(Debug)]
+struct Other {
+    authority: Authority,
+    token: String,
+    since: Instant,
+}
+
+impl Route {
+    /// Finds it, within two seconds; at once if the authority has addresses of one family alone.
+    pub async fn find(authority: Authority, public_key: String) -> Self {
+        let request = StatementRequest { public_key };
+        let limit = Instant::now() + STATEMENTS;
+        let has = timeout_at(limit, authority.families()).await;
+        let Ok(Ok(has)) = has else { return Self::plain(authority) };
+        let [first, second] = has[..] else { return Self::plain(authority) };
+        let (first, second) = (authority.over(first), authority.over(second));
+        let state = |authority: Authority| {
+            let request = &request;
+            async move { timeout_at(limit, authority.state(request)).await.ok()?.ok() }
+        };
+        match tokio::join!(state(first.clone()), state(second.clone())) {
+            (Some(one), Some(two)) => Self { authority: first, other: Other::of(second, &one, two) },
+            (Some(_), None) => Self::plain(first),
+            (None, Some(_)) => Self::plain(second),
+            (None, None) => Self::plain(authority),
+        }
+    }
+
+    fn plain(authority: Authority) -> Self {
+        Self { authority, other: None }
+    }
+
+    /// The statement, made anew if it has grown old; `None`: there is no other family, or nobody vouches for its address.
+    pub async fn statement(&mut self, public_key: &str) -> Option<String> {
+        let other = self.other.as_mut()?;
+        if other.since.elapsed() > FRESH {
+            let request = StatementRequest { public_key: public_key.to_owned() };
+            let statement = timeout(STATEMENTS, other.authority.state(&request)).await.ok()?.ok()?;
+            (other.token, other.since) = (statement.token?, Instant::now());
+        }
+        Some(other.token.clone())
+    }
+}
+
+impl Other {
+    /// What counts beside a login that is seen as `login`: a balancer may have both in one family.
+    fn of(authority: Authority, login: &Statement, other: Statement) -> Option<Self> {
+        let family = |statement: &Statement| Some(Family::of(statement.observation.address?.ip()));
+        let differs = family(login)? != family(&other)?;
+        Some(Self { authority, token: other.token?, since: Instant::now() }).filter(|_| differs)
+    }
+}
