@@ -98,6 +98,7 @@ impl AuthorityBench {
             password: PASSWORD.to_owned(),
             code: None,
             public_key: key,
+            other_observation: None,
         });
         let authority = cotter_api::Authority::new(self.authority.url().parse()?, self.trust.clone());
         self.lab.alice().enter(move || {

@@ -12,6 +12,7 @@
 //! | `haproxy`, `nginx` | real balancers in front of it |
 //! | `https` | a request of which every byte is the test's |
 //! | `postgres` | a real PostgreSQL on the node |
+//! | `client` | `cotter` and its like as somebody at some place runs them |
 //! | `ca` | a certificate authority and what it issues |
 //! | `hoard` | certificates by the hundred, and the ssh-agent that offers them |
 //! | `sshd` | a real sshd on the node |
@@ -29,6 +30,7 @@ mod agent;
 mod authority;
 mod ca;
 mod capture;
+mod client;
 pub mod counter;
 mod eventually;
 pub mod frames;
@@ -53,6 +55,7 @@ pub use agent::{AGENT, Agent, AgentSetup, Mark};
 pub use authority::{Authority, Storage};
 pub use ca::{Ca, Identity, Order};
 pub use capture::Capture;
+pub use client::Client;
 pub use eventually::{eventually, within};
 pub use haproxy::Haproxy;
 pub use hoard::Hoard;

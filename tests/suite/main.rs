@@ -10,6 +10,9 @@ mod audit_trail;
 mod authority;
 /// Packets that are none of our business pass, whatever the agent thinks of their sources.
 mod bystanders;
+/// The client: new logins where the old one is of no use any more, at a terminal and without; plain ssh; the ssh-agent;
+/// addresses of both families.
+mod client;
 /// The command line: its answers, its exit codes, reloading.
 mod command_line;
 /// Established sessions end: by lock, by command, by expiry, by a login from elsewhere.

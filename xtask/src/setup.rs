@@ -66,6 +66,7 @@ const LAB: [Need; 22] = [
     ("unshare", "util-linux"),
     ("mount", "mount"),
     ("ps", "procps"),
+    ("rsync", "rsync"),
     ("strace", "strace"),
     ("tcpdump", "tcpdump"),
     ("bpftool", "bpftool"),

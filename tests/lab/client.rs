@@ -1,0 +1,80 @@
+//! `cotter` and its like as somebody at some place runs them: with an environment of theirs, at a terminal or without one.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::authority::CLIENT;
+use crate::place::Place;
+use crate::terminal::Terminal;
+
+/// Somebody's command line. Unless told otherwise all of a lab have one home.
+#[derive(Debug, Clone)]
+pub struct Client {
+    place: Place,
+    environment: Vec<(String, String)>,
+}
+
+impl Client {
+    /// That at a place.
+    pub fn at(place: &Place) -> Self {
+        Self { place: place.clone(), environment: Vec::new() }
+    }
+
+    /// The same with a variable set.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same elsewhere.
+    #[must_use]
+    pub fn moved(&self, place: &Place) -> Self {
+        Self { place: place.clone(), ..self.clone() }
+    }
+
+    /// Runs `cotter` to its end, without a terminal and with nothing to read.
+    pub fn cotter(&self, arguments: &[&str]) -> Result<Output> {
+        self.run(CLIENT, arguments)
+    }
+
+    /// The same with one line to read.
+    pub fn cotter_told(&self, arguments: &[&str], line: &str) -> Result<Output> {
+        let mut command = self.command(CLIENT, arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // What it says goes to pipes, which hold it.
+        let mut child = self.place.spawn(&mut command)?;
+        let mut input = child.stdin.take().context("no input")?;
+        writeln!(input, "{line}")?;
+        drop(input);
+        let mut output = Output { status: child.wait()?, stdout: Vec::new(), stderr: Vec::new() };
+        if let (Some(mut stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) {
+            std::io::Read::read_to_end(&mut stdout, &mut output.stdout)?;
+            std::io::Read::read_to_end(&mut stderr, &mut output.stderr)?;
+        }
+        Ok(output)
+    }
+
+    /// `cotter` at a terminal.
+    pub fn cotter_at_terminal(&self, arguments: &[&str]) -> Result<Terminal> {
+        self.at_terminal(CLIENT, arguments)
+    }
+
+    /// Any program, without a terminal and with nothing to read.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Result<Output> {
+        self.place.output(self.command(program, arguments).stdin(Stdio::null()))
+    }
+
+    /// Any program at a terminal.
+    pub fn at_terminal(&self, program: &str, arguments: &[&str]) -> Result<Terminal> {
+        Terminal::start(&self.place, &self.command(program, arguments))
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Place::command(program);
+        command.args(arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
