@@ -103,6 +103,14 @@ pub struct Logins {
     pub witness: Witness,
 }
 
+/// Who has proven to be somebody, and what they get.
+struct Proven {
+    person: Person,
+    grant: Grant,
+    /// Where they are in the other family of addresses.
+    other: Option<Observed>,
+}
+
 impl Logins {
     /// Logs somebody in.
     ///
@@ -127,22 +135,16 @@ impl Logins {
             // Who has the password, or was not looked at, has not guessed.
             Err(_) => self.throttle.take_back(&request.user, address),
         }
-        let (person, grant, other) = proven?;
-        if let Some(it) = &other
-            && !self.store.use_statement(&it.id, it.ends_at, clock::unix()).await?
-        {
-            return Err(StatementError::Used.into());
-        }
-        self.issue(&person, grant, &key, [observed, other.as_ref().map(|it| &it.observed)]).await
+        self.issue(proven?, &key, observed).await
     }
 
-    /// Who somebody is, what their roles give them, and where else they were seen.
+    /// Who somebody is, and what their roles give them.
     async fn prove(
         &self,
         request: &LoginRequest,
         key: &PublicKey,
         observed: Option<&Observed>,
-    ) -> Result<(Person, Grant, Option<Statement>), Refusal> {
+    ) -> Result<Proven, Refusal> {
         let person = self.authenticate(request).await?;
         self.require_unlocked(&person, observed).await?;
         let grant = Grant::of(&person, |name| self.roles.get(name));
@@ -152,18 +154,22 @@ impl Logins {
         if grant.second_factor {
             self.require_code(&person, request.code.as_deref()).await?;
         }
-        Ok((person, grant, other))
+        if let Some(it) = &other
+            && !self.store.use_statement(&it.id, it.ends_at, clock::unix()).await?
+        {
+            return Err(StatementError::Used.into());
+        }
+        Ok(Proven { person, grant, other: other.map(|statement| statement.observed) })
     }
 
     async fn issue(
         &self,
-        person: &Person,
-        grant: Grant,
+        Proven { person, grant, other }: Proven,
         key: &PublicKey,
-        [observed, other]: [Option<&Observed>; 2],
+        observed: Option<&Observed>,
     ) -> Result<Issued, Refusal> {
         let refuse = |why| Refusal::NoGrant { user: person.name.clone(), why };
-        let pins = grant.pins(observed, other).map_err(refuse)?;
+        let pins = grant.pins(observed, other.as_ref()).map_err(refuse)?;
         let (user, now) = (person.name.as_str(), clock::unix());
         let ends_at = now.saturating_add(grant.lifetime.as_secs());
         let serial = self.store.certify(user, ends_at).await?.ok_or(Refusal::Locked)?;
@@ -178,7 +184,7 @@ impl Logins {
             logins: grant.logins,
             roles: grant.roles,
             observed: observed.cloned(),
-            other_observed: other.cloned(),
+            other_observed: other,
         })
     }
 

@@ -22,8 +22,8 @@ pub(crate) struct Kept {
     pub(crate) store: Store,
     pub(crate) passwords: Passwords,
     pub(crate) throttle: Arc<Throttle>,
-    pub(crate) audit: Arc<Audit>,
     pub(crate) witness: Witness,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) publisher: Publisher,
     pub(crate) feed: Arc<Feed>,
 }
@@ -69,8 +69,8 @@ impl Serving {
             ca,
             roles: roles.into_iter().map(|role| (role.name.clone(), role)).collect(),
             passwords: kept.passwords.clone(),
-            witness: kept.witness.clone(),
             throttle: Arc::clone(&kept.throttle),
+            witness: kept.witness.clone(),
         };
         let authority = Authority {
             name: config.name.clone(),

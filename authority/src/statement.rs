@@ -52,7 +52,7 @@ pub struct Statement {
 }
 
 /// Makes statements and reads them.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub struct Witness(hmac::Key);
 
 impl Witness {

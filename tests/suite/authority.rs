@@ -18,15 +18,15 @@ use lab::{AgentSetup, Authority, Lab, NODE_V4, Postgres, Sshd, SshdSetup, Storag
 
 use crate::scene::text;
 
-pub(crate) const PASSWORD: &str = "correct horse battery";
+const PASSWORD: &str = "correct horse battery";
 
 /// A node that enforces, with an authority of its own beside it.
-pub(crate) struct Story {
-    pub(crate) authority: Authority,
-    pub(crate) agent: lab::Agent,
+struct Story {
+    authority: Authority,
+    agent: lab::Agent,
     _sshd: Sshd,
     postgres: Option<Postgres>,
-    pub(crate) lab: Lab,
+    lab: Lab,
 }
 
 /// A test for each storage.
@@ -49,22 +49,11 @@ on_each_storage! {
 
 impl Story {
     fn begin(storage: Storage, lines: &str) -> Result<Self> {
-        Self::in_lab(Lab::start()?, storage, lines, |setup| setup)
+        Self::in_lab(Lab::start()?, storage, lines)
     }
 
-    /// With further roles, and people in a file.
-    pub(crate) fn with(lines: &str, roles: impl FnOnce(AgentSetup) -> AgentSetup) -> Result<Self> {
-        Self::in_lab(Lab::start()?, Storage::Sqlite, lines, roles)
-    }
-
-    fn in_lab(
-        lab: Lab,
-        storage: Storage,
-        lines: &str,
-        roles: impl FnOnce(AgentSetup) -> AgentSetup,
-    ) -> Result<Self> {
+    fn in_lab(lab: Lab, storage: Storage, lines: &str) -> Result<Self> {
         let setup = AgentSetup::new("enforce").role("pinned-ip", &["pin_source_ip: true"]).role("open", &[]);
-        let setup = roles(setup);
         setup.write(&lab)?;
         let (postgres, line) = storage.start(&lab)?;
         let authority = Authority::start(&lab, &format!("{line}{lines}"))?;
@@ -76,7 +65,7 @@ impl Story {
     }
 }
 
-pub(crate) fn output(output: &std::process::Output) -> String {
+fn output(output: &std::process::Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

@@ -55,9 +55,6 @@ pub(crate) enum What {
         logins: Vec<String>,
         /// The end of its validity, Unix seconds.
         ends_at: u64,
-        /// Where the holder was seen over the other family of addresses, if that is pinned too.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        other_observed: Option<String>,
     },
     /// Somebody was added who may log in.
     UserAdded {
@@ -144,6 +141,12 @@ pub(crate) struct Subject {
     /// How it was observed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) observed_how: Option<String>,
+    /// The address in the other family, if it was observed too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) other_observed: Option<String>,
+    /// How that was observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) other_observed_how: Option<String>,
 }
 
 impl Subject {
@@ -155,6 +158,14 @@ impl Subject {
         Self {
             observed: observed.map(|observed| observed.address.to_string()),
             observed_how: observed.map(|observed| observed.how.to_string()),
+            ..self
+        }
+    }
+
+    pub(crate) fn also_seen(self, other: Option<&Observed>) -> Self {
+        Self {
+            other_observed: other.map(|observed| observed.address.to_string()),
+            other_observed_how: other.map(|observed| observed.how.to_string()),
             ..self
         }
     }

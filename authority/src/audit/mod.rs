@@ -92,15 +92,10 @@ impl Audit {
             ca: ca.clone(),
             roles: issued.roles.clone(),
             pinned: issued.pinned.clone(),
-            ..Subject::user(user).seen(issued.observed.as_ref())
+            ..Subject::user(user).seen(issued.observed.as_ref()).also_seen(issued.other_observed.as_ref())
         };
         self.write(What::LoginAllowed, subject());
-        let what = What::CertificateIssued {
-            key,
-            logins: issued.logins.clone(),
-            ends_at: issued.ends_at,
-            other_observed: issued.other_observed.as_ref().map(ToString::to_string),
-        };
+        let what = What::CertificateIssued { key, logins: issued.logins.clone(), ends_at: issued.ends_at };
         self.write(what, subject());
     }
 

@@ -77,12 +77,6 @@ impl Failure {
     }
 }
 
-/// The definition of the command line, for manual pages and completions.
-#[must_use]
-pub fn command() -> clap::Command {
-    Cli::command()
-}
-
 impl From<HomeError> for Failure {
     fn from(error: HomeError) -> Self {
         Self::usage(error)
@@ -150,6 +144,12 @@ impl Context {
     fn drawer(&self, known: &Known) -> Result<Drawer, Failure> {
         Ok(self.home.drawer(&known.authority)?)
     }
+}
+
+/// The definition of the command line, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 impl Cli {

@@ -63,7 +63,7 @@ pub(super) fn story_with_an_ssh_agent(kind: &str) -> Result<(Story, Keeper)> {
     // The authority has no way to it but the agent.
     lab.node().run("mv", &[KEY, "/root/.ssh/away"])?;
     let line = format!("ca_keys = [{{ public = \"{KEY}.pub\", agent = \"{SOCKET}\" }}]\n");
-    Ok((Story::in_lab(lab, Storage::Sqlite, &line, |setup| setup)?, keeper))
+    Ok((Story::in_lab(lab, Storage::Sqlite, &line)?, keeper))
 }
 
 fn goes_in(from: &Place) -> Result<()> {
