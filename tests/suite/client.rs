@@ -190,8 +190,7 @@ fn plain_ssh_scp_and_rsync_log_in_again_by_the_snippet_whatever_the_paths_are() 
 
 #[test]
 fn a_key_in_the_ssh_agent_is_on_no_disk_and_goes_with_the_logout_or_at_its_end() -> Result<()> {
-    let story =
-        Story::with("", |setup| setup.role("brief", &["pin_source_ip: true", "max_session_ttl: 10s"]))?;
+    let story = Story::with(|setup| setup.role("brief", &["pin_source_ip: true", "max_session_ttl: 10s"]))?;
     let home = story.lab.alice();
     let _agent = home.spawn(Place::command("ssh-agent").args(["-D", "-a", "/root/agent"]))?;
     let client = Client::at(&home).with("SSH_AUTH_SOCK", "/root/agent");
