@@ -62,7 +62,7 @@ impl Serving {
         let roles = config.roles()?;
         let ca = CaKeys::load(&config.ca_keys)?;
         let tls = Tls::load(config)?;
-        kept.publisher.publish(&config.rules(&ca.public_lines()?)?).await?;
+        publish(config, &ca, &kept.publisher).await?;
         let logins = Logins {
             store: kept.store.clone(),
             cluster: config.name.clone(),
@@ -87,4 +87,12 @@ impl Serving {
             fingerprint: tls.fingerprint,
         })
     }
+}
+
+/// Tells nodes what they are to go by.
+///
+/// # Errors
+/// That it cannot be read or kept.
+pub(crate) async fn publish(config: &Config, ca: &CaKeys, publisher: &Publisher) -> Result<(), ServingError> {
+    Ok(publisher.publish(&config.rules(&ca.public_lines()?)?).await?)
 }

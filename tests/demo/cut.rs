@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use lab::{Login, eventually, within};
+use serde_json::Value;
 
 use crate::stage::Stage;
 
@@ -11,19 +12,12 @@ use crate::stage::Stage;
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn by_lock(stage: &mut Stage) -> Result<String> {
-    let login = Login::new(&stage.lab.alice(), &stage.alice.identity(), "alice");
+    let login = Login::new(&stage.lab.alice(), &stage.alice.identity(&stage.authority), "alice");
     let mut session = stage.stays(&login)?;
     stage.session_of("alice")?;
     let start = Instant::now();
-    stage.administrator(&[
-        "lock",
-        "--user",
-        "example.com/alice",
-        "--for",
-        "1h",
-        "--reason",
-        "stolen laptop",
-    ])?;
+    let lock = ["lock", "--user", "alice", "--for", "1h", "--reason", "stolen laptop", "--json"];
+    let lock: Value = serde_json::from_str(&stage.authority_says(&lock)?)?;
     let status = within(AT_ONCE, "alice's ssh ends", || session.ended())?;
     let noticed = start.elapsed();
     stage.screen.say(&format!(
@@ -31,9 +25,11 @@ pub(crate) fn by_lock(stage: &mut Stage) -> Result<String> {
         noticed.as_millis()
     ));
     stage.is_refused(&login, "locked")?;
-    let locks = stage.agent.json(&["locks"])?;
-    let id = locks[0]["id"].as_str().context("no lock is listed")?;
-    stage.administrator(&["unlock", id])?;
+    let id = lock["lock"]["id"].as_str().context("no id of the lock")?;
+    stage.authority_says(&["unlock", id])?;
+    eventually("the node has let go of the lock", || {
+        Ok(stage.agent.json(&["locks"])?.as_array().is_some_and(Vec::is_empty).then_some(()))
+    })?;
     Ok(format!("cut; the client noticed within {} ms", noticed.as_millis()))
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn the_kernel_goes_on(stage: &mut Stage) -> Result<String> {
 
 pub(crate) fn a_new_agent_takes_over(stage: &mut Stage) -> Result<String> {
     stage.agent.ensure_runs()?;
-    let alice = stage.alice.identity();
+    let alice = stage.alice.identity(&stage.authority);
     let mut session = stage.stays(&Login::new(&stage.lab.alice(), &alice, "alice"))?;
     let before = stage.session_of("alice")?;
     stage.screen.command("node", "kill -9 $(pidof cotter-agent)");

@@ -26,7 +26,7 @@ pub(crate) fn from_the_pinned_address(stage: &mut Stage) -> Result<String> {
 }
 
 pub(crate) fn stolen_certificate(stage: &mut Stage) -> Result<String> {
-    let stolen = stage.alice.identity();
+    let stolen = stage.alice.identity(&stage.authority);
     stage.gets_in(&Login::new(&stage.lab.alice(), &stolen, "alice"), "echo still good at alice")?;
     stage.is_refused(&Login::new(&stage.lab.elsewhere(), &stolen, "alice"), "pin_mismatch")?;
     Ok("refused: pin_mismatch".to_owned())

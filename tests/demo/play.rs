@@ -16,8 +16,8 @@ type Step = (&'static str, fn(&mut Stage) -> Result<String>);
 const STEPS: [Step; 8] = [
     ("Alice logs in with her password, and is pinned to her address", login::from_the_pinned_address),
     ("Her stolen key and certificate, from another address", login::stolen_certificate),
-    ("A certificate without a pin, once the role demands one", login::certificate_without_pin),
-    ("A lock cuts an established session", cut::by_lock),
+    ("A certificate without a pin, once its role demands one", login::certificate_without_pin),
+    ("A lock at the authority cuts an established session", cut::by_lock),
     ("A certificate ends in mid-session", cut::by_expiry),
     ("The agent is killed, and then a session's time is up", dead_agent::the_kernel_goes_on),
     ("A new agent takes over", dead_agent::a_new_agent_takes_over),

@@ -2,10 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use lab::{
-    Agent, AgentSetup, Authority, Identity, Lab, Laptop, Login, Place, Session, Sshd, SshdSetup, Terminal,
-    eventually,
+    Agent, AgentSetup, Authority, Client, Identity, Lab, Login, Place, Session, Sshd, SshdSetup, eventually,
 };
-use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::screen::Screen;
@@ -17,7 +15,7 @@ pub(crate) const AT_ELSEWHERE: &str = "198.51.222.2/32";
 /// Everybody's password. Nobody else is there to hear it.
 const PASSWORD: &str = "correct horse battery staple";
 
-/// Where the node looks for the role that begins to pin in mid-story.
+/// Where the authority looks for the role that begins to pin in mid-story.
 const STAFF: &str = "/etc/cotter/roles.d/staff.yaml";
 
 /// Everything that is on the stage.
@@ -27,9 +25,9 @@ pub(crate) struct Stage {
     pub(crate) sshd: Sshd,
     pub(crate) authority: Authority,
     /// Alice's and bob's own machines, where alice is; and one of the team's.
-    pub(crate) alice: Laptop,
-    pub(crate) bob: Laptop,
-    pub(crate) deploy: Laptop,
+    pub(crate) alice: Client,
+    pub(crate) bob: Client,
+    pub(crate) deploy: Client,
     pub(crate) lab: Lab,
 }
 
@@ -37,24 +35,25 @@ impl Stage {
     /// Sets everything up.
     pub(crate) fn set(screen: Screen) -> Result<Self> {
         let lab = Lab::start()?;
-        let setup = AgentSetup::new("enforce")
+        AgentSetup::new("enforce")
             .role("pinned-ip", &["pin_source_ip: true"])
             .role("brief", &["pin_source_ip: true", "max_session_ttl: 10s", "disconnect_expired_cert: true"])
-            .role("staff", &[]);
-        setup.write(&lab)?;
+            .role("staff", &[])
+            .write(&lab)?;
         let authority = Authority::start(&lab, "")?;
-        let agent = setup.cluster("example.com", &authority.ca, "roles_from = \"cotter\"")?.start(&lab)?;
-        let sshd = SshdSetup::with_cotter(&authority.ca)?.start(&lab)?;
+        let agent = AgentSetup::new("enforce").following(&authority)?.start(&lab)?;
+        eventually("the node follows", || Ok((version(&agent)? > 0).then_some(())))?;
+        let sshd = SshdSetup::with_cotter(&authority.ca)?.line(&Authority::trusted_by_sshd()).start(&lab)?;
         authority.add("alice", PASSWORD, &["--role", "pinned-ip"])?;
         authority.add("bob", PASSWORD, &["--role", "brief"])?;
         authority.add("deploy", PASSWORD, &["--role", "staff", "--login", "bob"])?;
-        let laptop = |name: &str| Laptop::new(&lab.alice(), name);
+        let laptop = |name: &str| Client::at(&lab.alice()).named(name);
         let (alice, bob, deploy) = (laptop("alice"), laptop("bob"), laptop("deploy"));
         Ok(Self { screen, agent, sshd, authority, alice, bob, deploy, lab })
     }
 
     /// Logs somebody in at the authority, from where the laptop is; the key and the certificate that come of it.
-    pub(crate) fn logs_in(&self, laptop: &Laptop, user: &str) -> Result<Identity> {
+    pub(crate) fn logs_in(&self, laptop: &Client, user: &str) -> Result<Identity> {
         let place = laptop.place().name();
         self.screen
             .command(place, format_args!("cotter login --authority {} --user {user}", self.authority.url()));
@@ -64,15 +63,15 @@ impl Stage {
         if !output.status.success() {
             bail!("{user} is not logged in: {}", output.status);
         }
-        Ok(laptop.identity())
+        Ok(laptop.identity(&self.authority))
     }
 
     /// Types a command of the client's where alice has moved to, and her password when it asks; all that stands on the
     /// screen in the end.
     pub(crate) fn at_her_terminal(&self, arguments: &[&str]) -> Result<String> {
-        let moved = self.alice.carried_to(&self.lab.elsewhere());
+        let moved = self.alice.moved(&self.lab.elsewhere());
         self.screen.command(moved.place().name(), format_args!("cotter {}", shown(arguments)));
-        let mut terminal = Terminal::start(moved.place(), moved.command().args(arguments))?;
+        let mut terminal = moved.cotter_at_terminal(arguments)?;
         terminal.shows("cotter asks for her password", |screen| screen.contains("Password"))?;
         terminal.press(&format!("{PASSWORD}\r"))?;
         let status = terminal.end()?;
@@ -89,7 +88,7 @@ impl Stage {
         let role =
             self.node().read(STAFF)?.replace("spec:\n", "spec:\n  options:\n    pin_source_ip: true\n");
         self.node().write(STAFF, &role)?;
-        self.screen.command("node", "grep -A1 options: /etc/cotter/roles.d/staff.yaml");
+        self.screen.command("node", format_args!("grep -A1 options: {STAFF}"));
         self.screen.printed(&self.node().run("grep", &["-A1", "options:", STAFF])?);
         self.reload()
     }
@@ -124,12 +123,20 @@ impl Stage {
         login.stay()
     }
 
-    /// Makes the agent read its configuration again.
+    /// Runs `cotter-authority` with the arguments, which must succeed; what it printed.
+    pub(crate) fn authority_says(&self, arguments: &[&str]) -> Result<String> {
+        self.screen.command("node", format_args!("cotter-authority {}", shown(arguments)));
+        let printed = self.authority.run(arguments)?;
+        self.screen.printed(&printed);
+        Ok(printed)
+    }
+
+    /// Makes the authority read its roles again, and waits until the node goes by them.
     fn reload(&self) -> Result<()> {
-        self.screen.command("node", "systemctl reload cotter-agent");
-        let mark = self.agent.mark()?;
-        self.agent.signal(Signal::HUP)?;
-        self.agent.event_since(mark, "reload", |event| event["event"] == "reloaded").map(drop)
+        let before = version(&self.agent)?;
+        self.screen.command("node", "systemctl reload cotter-authority");
+        self.authority.reload()?;
+        eventually("the node has the new policy", || Ok((version(&self.agent)? > before).then_some(())))
     }
 
     /// Runs `cotter-agent` with the arguments, which must succeed.
@@ -153,6 +160,11 @@ impl Stage {
     pub(crate) fn node(&self) -> &Place {
         self.lab.node()
     }
+}
+
+/// The version of the policy that is in force at the node.
+fn version(agent: &Agent) -> Result<u64> {
+    Ok(agent.json(&["status"])?["following"]["version"].as_u64().unwrap_or_default())
 }
 
 /// What matters of an audit event, for eyes.

@@ -5,9 +5,16 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::authority::CLIENT;
+use crate::authority::{Authority, CLIENT};
+use crate::ca::Identity;
+use crate::network::NODE_V4;
 use crate::place::Place;
 use crate::terminal::Terminal;
+
+/// Where it keeps what a login leaves, unless it is told otherwise.
+const STATE: &str = "/root/.local/state";
+/// What tells it otherwise.
+const STATE_HOME: &str = "XDG_STATE_HOME";
 
 /// Somebody's command line. Unless told otherwise all of a lab have one home.
 #[derive(Debug, Clone)]
@@ -27,6 +34,32 @@ impl Client {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The same with a home of its own, of this name.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        self.with(STATE_HOME, &format!("/root/{name}"))
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The key and the certificate of the last login at an authority.
+    pub fn identity(&self, authority: &Authority) -> Identity {
+        let told = self.environment.iter().rfind(|(name, _)| name == STATE_HOME);
+        let home = told.map_or(STATE, |(_, home)| home);
+        let at = authority.at(NODE_V4.into());
+        Identity { key: format!("{home}/cotter/{}_{}/id", at.ip(), at.port()) }
+    }
+
+    /// Logs in at an authority by its fingerprint.
+    pub fn log_in(&self, authority: &Authority, user: &str, password: &str) -> Result<Output> {
+        let (url, fingerprint) = (authority.url(), authority.fingerprint());
+        let arguments = ["login", "--authority", &url, "--user", user, "--fingerprint", fingerprint];
+        self.cotter_told(&[&arguments[..], &["--password-stdin"]].concat(), password)
     }
 
     /// The same elsewhere.

@@ -8,7 +8,6 @@
 //! | `process` | a process there |
 //! | `network` | who is wired to the node, and by which addresses |
 //! | `authority` | a real authority on the node, and people who log in there |
-//! | `laptop` | a person's own machine, with the client |
 //! | `haproxy`, `nginx` | real balancers in front of it |
 //! | `https` | a request of which every byte is the test's |
 //! | `postgres` | a real PostgreSQL on the node |
@@ -39,7 +38,6 @@ mod hoard;
 mod https;
 pub mod kernel;
 mod lab;
-mod laptop;
 mod network;
 mod nginx;
 mod place;
@@ -61,7 +59,6 @@ pub use haproxy::Haproxy;
 pub use hoard::Hoard;
 pub use https::{Answer, Https, until_closed};
 pub use lab::{Lab, cgroup2};
-pub use laptop::Laptop;
 pub use network::{ALICE, ELSEWHERE, INSIDE, NODE_V4, NODE_V6, Wire};
 pub use nginx::Nginx;
 pub use place::Place;

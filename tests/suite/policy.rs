@@ -169,7 +169,7 @@ fn while_the_authority_is_away_the_node_goes_on_with_what_it_said_last() -> Resu
 }
 
 /// Where the client keeps its key.
-const KEY: &str = "/root/.local/state/cotter/id";
+const KEY: &str = "/root/.local/state/cotter/198.51.100.10_8443/id";
 
 #[test]
 fn a_policy_signed_by_another_key_is_refused() -> Result<()> {

@@ -7,10 +7,9 @@ use serde_json::Value;
 use super::{AUTHORITY, Authority};
 use crate::agent::AgentSetup;
 use crate::ca::Identity;
+use crate::client::Client;
 use crate::place::Place;
 
-/// Where the client puts what a login leaves; all of one lab share it.
-const IDENTITY: &str = "/root/.local/state/cotter/id";
 /// What a node that follows writes for its sshd.
 const USER_CA: &str = "/var/lib/cotter/authority/user_ca.pub";
 
@@ -45,7 +44,7 @@ impl Authority {
     pub fn identity(&self, from: &Place, user: &str, password: &str) -> Result<Identity> {
         let output = self.log_in(from, user, password)?;
         anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(Identity { key: IDENTITY.to_owned() })
+        Ok(Client::at(from).identity(self))
     }
 
     /// Makes it read its configuration, keys and roles anew.
