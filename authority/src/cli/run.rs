@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::password::Passwords;
 use crate::policy::{Feed, PolicySigner, Publisher};
 use crate::serve::{Room, serve};
-use crate::serving::{Kept, Serving};
+use crate::serving::{self, Kept, Serving};
 use crate::statement::Witness;
 use crate::store::Watch;
 use crate::throttle::Throttle;
@@ -31,6 +31,8 @@ pub(super) async fn run(common: &Common) -> Result<(), Failure> {
     let audit = Audit::of_daemon(&config.name, config.event_log.as_deref()).map_err(Failure::unavailable)?;
     let signer = PolicySigner::load_or_make(&config.state_dir, &config.name).map_err(Failure::usage)?;
     let publisher = Publisher { cluster: config.name.clone(), store: store.clone(), signer };
+    // A new storage has nothing to show before.
+    serving::publish(&config, &publisher).await.map_err(Failure::usage)?;
     let secret = store.secret("statement").await.map_err(Failure::unavailable)?;
     let kept = Kept {
         store,
