@@ -53,6 +53,16 @@ pub(crate) enum ServingError {
     Policy(#[from] PolicyError),
 }
 
+/// Publishes what nodes are to go by; the keys that they are told.
+///
+/// # Errors
+/// The first that cannot be used; nothing is published then.
+pub(crate) async fn publish(config: &Config, publisher: &Publisher) -> Result<CaKeys, ServingError> {
+    let ca = CaKeys::load(&config.ca_keys)?;
+    publisher.publish(&config.rules(&ca.public_lines()?)?).await?;
+    Ok(ca)
+}
+
 impl Serving {
     /// Reads all that the configuration names, and publishes what nodes are to go by.
     ///
@@ -60,9 +70,8 @@ impl Serving {
     /// The first that cannot be used; nothing is published then.
     pub(crate) async fn new(config: &Config, kept: &Kept) -> Result<Self, ServingError> {
         let roles = config.roles()?;
-        let ca = CaKeys::load(&config.ca_keys)?;
         let tls = Tls::load(config)?;
-        publish(config, &ca, &kept.publisher).await?;
+        let ca = publish(config, &kept.publisher).await?;
         let logins = Logins {
             store: kept.store.clone(),
             cluster: config.name.clone(),
@@ -87,12 +96,4 @@ impl Serving {
             fingerprint: tls.fingerprint,
         })
     }
-}
-
-/// Tells nodes what they are to go by.
-///
-/// # Errors
-/// That it cannot be read or kept.
-pub(crate) async fn publish(config: &Config, ca: &CaKeys, publisher: &Publisher) -> Result<(), ServingError> {
-    Ok(publisher.publish(&config.rules(&ca.public_lines()?)?).await?)
 }

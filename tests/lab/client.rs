@@ -80,7 +80,8 @@ impl Client {
         // What it says goes to pipes, which hold it.
         let mut child = self.place.spawn(&mut command)?;
         let mut input = child.stdin.take().context("no input")?;
-        writeln!(input, "{line}")?;
+        // A program that does not listen may have ended already.
+        let _ended = writeln!(input, "{line}");
         drop(input);
         let mut output = Output { status: child.wait()?, stdout: Vec::new(), stderr: Vec::new() };
         if let (Some(mut stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) {

@@ -13,7 +13,6 @@ use tokio::time::interval;
 
 use super::{Common, Failure};
 use crate::audit::{Audit, Subject, What};
-use crate::ca::CaKeys;
 use crate::config::Config;
 use crate::password::Passwords;
 use crate::policy::{Feed, PolicySigner, Publisher};
@@ -32,8 +31,8 @@ pub(super) async fn run(common: &Common) -> Result<(), Failure> {
     let audit = Audit::of_daemon(&config.name, config.event_log.as_deref()).map_err(Failure::unavailable)?;
     let signer = PolicySigner::load_or_make(&config.state_dir, &config.name).map_err(Failure::usage)?;
     let publisher = Publisher { cluster: config.name.clone(), store: store.clone(), signer };
-    let ca = CaKeys::load(&config.ca_keys).map_err(Failure::usage)?;
-    serving::publish(&config, &ca, &publisher).await.map_err(Failure::usage)?;
+    // A new storage has nothing to show before.
+    serving::publish(&config, &publisher).await.map_err(Failure::usage)?;
     let secret = store.secret("statement").await.map_err(Failure::unavailable)?;
     let kept = Kept {
         store,
