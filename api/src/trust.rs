@@ -69,12 +69,11 @@ impl OtherFingerprint {
     /// The one that a failed connection came of, if it did.
     pub(crate) fn behind(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
         let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
-        match inner.downcast_ref::<rustls::Error>()? {
-            rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) => {
-                other.0.downcast_ref().copied()
-            }
-            _ => None,
-        }
+        let tls = inner.downcast_ref::<rustls::Error>()?;
+        let rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) = tls else {
+            return None;
+        };
+        other.0.downcast_ref().copied()
     }
 }
 

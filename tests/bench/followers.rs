@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ const WAIT: Duration = Duration::from_secs(50);
 pub(crate) struct FollowBench {
     locks: LockBench,
     identity: Identity,
-    _crowd: Crowd,
+    crowd: Crowd,
     agent: Agent,
     _authority: Authority,
     _sshd: Sshd,
@@ -45,11 +45,9 @@ impl FollowBench {
         authority.add("alice", PASSWORD, &["--role", "pinned-ip"])?;
         let identity = authority.identity(&lab.alice(), "alice", PASSWORD)?;
         let crowd = Crowd::gather(lab.node(), authority.policy_key()?.parse()?)?;
-        eventually("the agent follows", || {
-            Ok(agent.json(&["status"])?["following"]["version"].as_u64().map(drop))
-        })?;
+        eventually("the agent follows", || Ok(version(&agent)?.map(drop)))?;
         let locks = LockBench::of(lab.node())?;
-        Ok(Self { locks, identity, _crowd: crowd, agent, _authority: authority, _sshd: sshd, lab })
+        Ok(Self { locks, identity, crowd, agent, _authority: authority, _sshd: sshd, lab })
     }
 
     /// Locks alice out at the authority, and takes the lock away again.
@@ -65,8 +63,16 @@ impl FollowBench {
         eventually("the lock is gone here too", || {
             Ok(self.agent.json(&["locks"])?.as_array().is_some_and(Vec::is_empty).then_some(()))
         })?;
+        let version = version(&self.agent)?.context("no policy")?;
+        // A crowd that was not there would have cost nothing.
+        eventually("the others follow", || Ok(self.crowd.is_at(version).then_some(())))?;
         Ok(lock)
     }
+}
+
+/// The version of the policy that an agent goes by.
+fn version(agent: &Agent) -> Result<Option<u64>> {
+    Ok(agent.json(&["status"])?["following"]["version"].as_u64())
 }
 
 /// Runs `cotter-authority lock`; when it was started, and what it said.
@@ -83,32 +89,40 @@ fn lock_out(node: &Place) -> Result<(Instant, Value)> {
 /// The others: each waits at the authority as an agent does, by the same code.
 struct Crowd {
     ends: Arc<AtomicBool>,
+    /// The version that each of them goes by.
+    versions: Arc<[AtomicU64]>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
 impl Crowd {
     fn gather(node: &Place, key: PolicyKey) -> Result<Self> {
         let (node, ends) = (node.clone(), Arc::new(AtomicBool::new(false)));
-        let until = Arc::clone(&ends);
-        let thread = std::thread::spawn(move || node.enter(|| follow_all(&key, &until))?);
-        Ok(Self { ends, thread: Some(thread) })
+        let versions: Arc<[AtomicU64]> = (0..OTHERS).map(|_| AtomicU64::new(0)).collect();
+        let (until, seen) = (Arc::clone(&ends), Arc::clone(&versions));
+        let thread = std::thread::spawn(move || node.enter(|| follow_all(&key, &seen, &until))?);
+        Ok(Self { ends, versions, thread: Some(thread) })
+    }
+
+    /// Whether all of them go by this version at least.
+    fn is_at(&self, version: u64) -> bool {
+        self.versions.iter().all(|seen| seen.load(Ordering::Relaxed) >= version)
     }
 }
 
 impl Drop for Crowd {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::Relaxed);
-        // What went wrong there has shown itself in what was measured.
+        // What went wrong there has shown itself: somebody was not at the newest version.
         let _ended = self.thread.take().map(JoinHandle::join);
     }
 }
 
-fn follow_all(key: &PolicyKey, ends: &AtomicBool) -> Result<()> {
+fn follow_all(key: &PolicyKey, versions: &Arc<[AtomicU64]>, ends: &AtomicBool) -> Result<()> {
     // One thread: a lab's namespaces take no more of this process.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        for _ in 0..OTHERS {
-            tokio::spawn(follow(key.clone()));
+        for index in 0..OTHERS {
+            tokio::spawn(follow(key.clone(), Arc::clone(versions), index));
         }
         while !ends.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -117,13 +131,16 @@ fn follow_all(key: &PolicyKey, ends: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
-async fn follow(key: PolicyKey) {
+async fn follow(key: PolicyKey, versions: Arc<[AtomicU64]>, index: usize) {
     let Ok(place) = format!("https://{NODE_V4}").parse() else { return };
     let (authority, mut after) = (Asked::new(place, Trust::Anyone), 0);
     loop {
         match authority.policy(after, WAIT).await {
             Ok(Some(signed)) => match signed.verify(std::slice::from_ref(&key)) {
-                Ok(document) => after = document.version,
+                Ok(document) => {
+                    after = document.version;
+                    versions[index].store(after, Ordering::Relaxed);
+                }
                 Err(_refused) => return,
             },
             Ok(None) => {}

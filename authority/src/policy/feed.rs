@@ -51,11 +51,19 @@ impl Feed {
 
     /// Keeps the newest policy the newest until the process ends.
     pub(crate) async fn follow(&self, publisher: &Publisher, audit: &Audit, mut watch: Watch) {
+        let mut said = String::new();
         loop {
             watch.changed().await;
-            if let Err(error) = self.look(publisher, audit).await {
-                tracing::warn!("version {} of the policy stays: {error}", self.newest().version);
-                sleep(PAUSE).await;
+            match self.look(publisher, audit).await {
+                Ok(()) => said.clear(),
+                Err(error) => {
+                    // Once, however long it lasts.
+                    if error.to_string() != said {
+                        said = error.to_string();
+                        tracing::warn!("version {} of the policy stays: {said}", self.newest().version);
+                    }
+                    sleep(PAUSE).await;
+                }
             }
         }
     }

@@ -25,10 +25,11 @@ impl PolicySigner {
         let path: PathBuf = state_dir.join("policy");
         let key =
             if path.exists() { ca::read(&path)? } else { ca::make(&path, &format!("{cluster} policy"))? };
-        match key.algorithm() {
-            Algorithm::Ed25519 => Ok(Self(key)),
-            other => Err(CaError::NoKey { path, why: format!("it is {other}, and policies need Ed25519") }),
+        let algorithm = key.algorithm();
+        if algorithm == Algorithm::Ed25519 {
+            return Ok(Self(key));
         }
+        Err(CaError::NoKey { path, why: format!("it is {algorithm}, and policies need Ed25519") })
     }
 
     /// What nodes know the policy by.

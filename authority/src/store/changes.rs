@@ -62,6 +62,8 @@ fn socket(location: &Location) -> Option<PathBuf> {
 pub struct Watch {
     location: Location,
     ear: Ear,
+    /// Why there is no ear, as it was logged.
+    said: String,
 }
 
 #[derive(Debug)]
@@ -74,13 +76,13 @@ enum Ear {
 impl Watch {
     /// Of the store at this place.
     pub fn new(location: &Location) -> Self {
-        Self { location: location.clone(), ear: Ear::None }
+        Self { location: location.clone(), ear: Ear::None, said: String::new() }
     }
 
     /// Waits until something may have changed. Never fails: without an ear it is a wait.
     pub async fn changed(&mut self) {
         if matches!(self.ear, Ear::None) {
-            self.ear = listen(&self.location).await;
+            self.listen().await;
         }
         let is_deaf = match &mut self.ear {
             Ear::None => {
@@ -102,28 +104,38 @@ impl Watch {
             self.ear = Ear::None;
         }
     }
+
+    /// What keeps it from hearing is logged once: it is tried over and over.
+    async fn listen(&mut self) {
+        match ear(&self.location).await {
+            Ok(ear) => {
+                self.ear = ear;
+                self.said.clear();
+            }
+            Err(error) if error != self.said => {
+                tracing::warn!("{}: changes are not told but looked for: {error}", self.location);
+                self.said = error;
+            }
+            Err(_said) => {}
+        }
+    }
 }
 
-async fn listen(location: &Location) -> Ear {
+async fn ear(location: &Location) -> Result<Ear, String> {
     match location {
-        Location::Sqlite(_) => match socket(location).map(bind) {
-            Some(Ok(socket)) => return Ear::Socket(socket),
-            Some(Err(error)) => tracing::warn!("{location}.changed: {error}; changes are looked for instead"),
-            None => {}
+        Location::Sqlite(_) => match socket(location) {
+            Some(path) => bind(path).map(Ear::Socket).map_err(|error| error.to_string()),
+            None => Ok(Ear::None),
         },
         Location::Postgres(url) => {
             let listener = async {
                 let mut listener = PgListener::connect(url).await?;
                 listener.listen(CHANNEL).await?;
-                Ok::<_, sqlx::Error>(listener)
+                Ok(Ear::Server(Box::new(listener)))
             };
-            match listener.await {
-                Ok(listener) => return Ear::Server(Box::new(listener)),
-                Err(error) => tracing::warn!("{location}: no notifications: {error}"),
-            }
+            listener.await.map_err(|error: sqlx::Error| error.to_string())
         }
     }
-    Ear::None
 }
 
 fn bind(path: PathBuf) -> io::Result<UnixDatagram> {
@@ -148,7 +160,7 @@ mod tests {
         changes.tell();
         for _ in 0..2 {
             let mut watch = Watch::new(&location);
-            watch.ear = listen(&location).await;
+            watch.listen().await;
             changes.tell();
             changes.tell();
             timeout(LOOK / 2, watch.changed()).await.unwrap();
