@@ -1,8 +1,8 @@
 //! Files with secrets: made whole or not at all, for their owner alone.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown, lchown};
 use std::path::Path;
 
 /// Makes a directory for its owner alone, and those above it, where they are missing.
@@ -22,13 +22,24 @@ pub(crate) fn make_empty(path: &Path) -> io::Result<()> {
 /// What root makes in somebody else's directory is to be theirs: an administrator's command leaves nothing that the
 /// authority itself cannot use.
 fn hand_over(made: &File, path: &Path) -> io::Result<()> {
-    let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) else { return Ok(()) };
-    let (above, own) = (fs::metadata(above)?, made.metadata()?);
-    if own.uid() == 0 && above.uid() != 0 {
-        fchown(made, Some(above.uid()), Some(above.gid()))
-    } else {
-        Ok(())
+    match heir(&made.metadata()?, path)? {
+        Some((uid, gid)) => fchown(made, Some(uid), Some(gid)),
+        None => Ok(()),
     }
+}
+
+/// The same of what cannot be opened, such as a socket; never of what a link points to.
+pub(crate) fn hand_over_socket(path: &Path) -> io::Result<()> {
+    match heir(&fs::symlink_metadata(path)?, path)? {
+        Some((uid, gid)) => lchown(path, Some(uid), Some(gid)),
+        None => Ok(()),
+    }
+}
+
+fn heir(made: &Metadata, path: &Path) -> io::Result<Option<(u32, u32)>> {
+    let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) else { return Ok(None) };
+    let above = fs::metadata(above)?;
+    Ok((made.uid() == 0 && above.uid() != 0).then(|| (above.uid(), above.gid())))
 }
 
 /// Writes a file that is not there yet, with this mode, through to the disk; what is there stays (`AlreadyExists`).

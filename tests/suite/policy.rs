@@ -194,7 +194,7 @@ fn a_policy_of_an_earlier_day_is_refused() -> Result<()> {
     story.authority.run(&["lock", "--user", "alice"])?;
     version_above(&story.agent, before)?;
     let version = story.version()?;
-    story.restart_authority(&format!("rm {STORAGE}*; cp /root/backup {STORAGE}"))?;
+    story.restart_authority(&format!("rm {STORAGE}*; install -m 600 /root/backup {STORAGE}"))?;
     story.refused("an old one is played back", version)?;
     story.denied(&login, "locked")
 }

@@ -29,15 +29,15 @@ pub(crate) fn read(path: &Path) -> Result<PrivateKey, CaError> {
     }
     let text = fs::read_to_string(path).map_err(file(path))?;
     let key = PrivateKey::from_openssh(&text).map_err(no_key(path))?;
-    match key.algorithm() {
-        _ if key.is_encrypted() => Err(CaError::Encrypted(path.into())),
-        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(key),
-        Algorithm::Rsa { .. } => {
-            let why = "an RSA key signs only from within an ssh-agent ({ public = PATH, agent = SOCKET })";
-            Err(CaError::NoKey { path: path.into(), why: why.into() })
-        }
-        other => Err(no_key(path)(format!("keys of kind {other} do not sign certificates here"))),
+    if key.is_encrypted() {
+        return Err(CaError::Encrypted(path.into()));
     }
+    if key.algorithm().is_rsa() {
+        let why = "an RSA key signs only from within an ssh-agent ({ public = PATH, agent = SOCKET })";
+        return Err(CaError::NoKey { path: path.into(), why: why.into() });
+    }
+    require_kind(&key.algorithm(), path)?;
+    Ok(key)
 }
 
 /// The first public key of a file.
@@ -45,9 +45,15 @@ pub(super) fn read_public(path: &Path) -> Result<PublicKey, CaError> {
     let text = fs::read_to_string(path).map_err(file(path))?;
     let line = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with('#'));
     let key = PublicKey::from_openssh(line.unwrap_or_default()).map_err(no_key(path))?;
-    match key.algorithm() {
-        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. } => Ok(key),
-        other => Err(no_key(path)(format!("keys of kind {other} do not sign certificates here"))),
+    require_kind(&key.algorithm(), path)?;
+    Ok(key)
+}
+
+fn require_kind(kind: &Algorithm, path: &Path) -> Result<(), CaError> {
+    if matches!(kind, Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. }) {
+        Ok(())
+    } else {
+        Err(no_key(path)(format!("keys of kind {kind} do not sign certificates here")))
     }
 }
 

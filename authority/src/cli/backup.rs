@@ -16,8 +16,7 @@ pub(super) struct Options {
 
 pub(super) async fn backup(common: &Common, options: &Options) -> Result<(), Failure> {
     let (_config, store) = common.open().await?;
-    store.back_up(&options.file).await.map_err(|error| match error {
-        StoreError::NoFile => Failure::usage(error),
-        other => failure(&store, &other),
+    store.back_up(&options.file).await.map_err(|error| {
+        if matches!(error, StoreError::NoFile) { Failure::usage(error) } else { failure(&store, &error) }
     })
 }

@@ -12,6 +12,7 @@ use tokio::net::UnixDatagram;
 use tokio::time::{sleep, timeout};
 
 use super::Location;
+use crate::files;
 
 /// The channel of PostgreSQL's notifications.
 pub(super) const CHANNEL: &str = "cotter_policy";
@@ -145,6 +146,7 @@ fn bind(path: PathBuf) -> io::Result<UnixDatagram> {
     }
     let socket = UnixDatagram::bind(&path)?;
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
+    files::hand_over_socket(&path)?;
     Ok(socket)
 }
 
