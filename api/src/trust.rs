@@ -69,12 +69,10 @@ impl OtherFingerprint {
     /// The one that a failed connection came of, if it did.
     pub(crate) fn behind(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
         let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
-        match inner.downcast_ref::<rustls::Error>()? {
-            rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) => {
-                other.0.downcast_ref().copied()
-            }
-            _ => None,
-        }
+        let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = inner.downcast_ref()? else {
+            return None;
+        };
+        other.0.downcast_ref().copied()
     }
 }
 
