@@ -69,8 +69,7 @@ impl OtherFingerprint {
     /// The one that a failed connection came of, if it did.
     pub(crate) fn behind(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
         let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
-        let tls = inner.downcast_ref::<rustls::Error>()?;
-        let rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) = tls else {
+        let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = inner.downcast_ref()? else {
             return None;
         };
         other.0.downcast_ref().copied()

@@ -71,10 +71,10 @@ async fn at_terminal(
     let _interrupts = signal(SignalKind::interrupt())?;
     match spawn_blocking(question).await.map_err(io::Error::other)? {
         Ok(answer) => Ok(answer),
-        Err(error) => match error.kind() {
-            io::ErrorKind::Interrupted | io::ErrorKind::UnexpectedEof => Err(AskError::Interrupted),
-            _ => Err(error.into()),
-        },
+        Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::UnexpectedEof) => {
+            Err(AskError::Interrupted)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
