@@ -189,7 +189,9 @@ async fn send(route: &mut Route, mut request: LoginRequest, password_stdin: bool
     }
     answer.map_err(|error| match error {
         AuthorityError::Refused(refusal) if refusal.error == "wrong" => Attempt::Wrong(refusal.message),
-        error => Attempt::Failed(error.into()),
+        AuthorityError::Refused(_) | AuthorityError::Unreachable { .. } | AuthorityError::Another { .. } => {
+            Attempt::Failed(error.into())
+        }
     })
 }
 

@@ -133,7 +133,8 @@ fn what_root_makes_belongs_to_the_authoritys_account() -> Result<()> {
     let mut authority = Authority::start(&lab, "")?;
     authority.add("alice", PASSWORD, &["--role", "open"])?;
     authority.stop()?;
-    let foreign = node.run("find", &[DIRECTORY, "/var/log/cotter", "-type", "f", "-not", "-user", "alice"])?;
+    let foreign =
+        node.run("find", &[DIRECTORY, "/var/log/cotter", "-type", "f", "-not", "-user", "alice"])?;
     assert_eq!(foreign, "");
     let config = "/etc/cotter/authority.toml";
     let as_alice = ["--reuid=alice", "--regid=alice", "--clear-groups", "--"];
