@@ -187,9 +187,13 @@ async fn send(route: &mut Route, mut request: LoginRequest, password_stdin: bool
         request.code = Some(code.trim().to_owned());
         answer = once(route, &mut request).await?;
     }
-    answer.map_err(|error| match error {
-        AuthorityError::Refused(refusal) if refusal.error == "wrong" => Attempt::Wrong(refusal.message),
-        error => Attempt::Failed(error.into()),
+    answer.map_err(|error| match &error {
+        AuthorityError::Refused(refusal) if refusal.error == "wrong" => {
+            Attempt::Wrong(refusal.message.clone())
+        }
+        AuthorityError::Refused(_) | AuthorityError::Unreachable { .. } | AuthorityError::Another { .. } => {
+            Attempt::Failed(error.into())
+        }
     })
 }
 
