@@ -361,7 +361,7 @@ mod tests {
                 "name = \"a\"\ntrusted_proxies = [\"::ffff:10.0.0.0/104\"]",
                 "/authority.toml: trusted_proxies: \"::ffff:10.0.0.0/104\" is IPv4",
             ),
-            ("name = \"a\"\nca_keys = [1]", "/authority.toml:2:12: neither the path of a key nor"),
+            ("name = \"a\"\nca_keys = [1]", "/authority.toml:2:11: neither the path of a key nor"),
             ("name = \"a\"\nstorage = \"mysql://\"", "/authority.toml: storage is neither"),
         ] {
             let found = load(text).unwrap_err();
