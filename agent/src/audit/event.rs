@@ -310,7 +310,8 @@ mod tests {
             "takeover": "fresh", "sessions": 1, "reason": "allowed", "step": "session", "overruled": false, "count": 1,
             "session": "1", "cause": "lock", "sockets": 1, "dropped": 1, "seconds": 1, "lock": "1", "target": "all",
             "comment": "", "from": "audit", "to": "enforce", "by": [], "hash": "", "error": "", "interface": "eth0",
-            "method": "xdp", "version": 1,
+            "method": "xdp", "version": 1, "locks": 1, "cut": 1,
+            "left_out": [],
         });
         // serde names all tags when it meets one that it does not know.
         let unknown = serde_json::from_value::<What>(json!({"event": "?"})).unwrap_err().to_string();
