@@ -7,7 +7,7 @@ echo '127.0.0.1 localhost guest' >"$root/etc/hosts"
 : >"$root/etc/machine-id"
 # Nothing runs on its own account while tests are timed.
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
-    haproxy.service logrotate.timer nginx.service prometheus.service; do
+    haproxy.service logrotate.timer nginx.service postgresql.service prometheus.service; do
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
 mkdir -p "$root/etc/systemd/journald.conf.d"
