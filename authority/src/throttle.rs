@@ -30,7 +30,7 @@ const FREE_CODES: u32 = 5;
 /// After so long without a wrong try everything is forgotten.
 const MEMORY: Duration = Duration::from_secs(60 * 60);
 /// Pairs that are remembered; the one that was longest quiet makes room.
-const MOST: NonZeroUsize = NonZeroUsize::new(65536).unwrap();
+const MOST: NonZeroUsize = NonZeroUsize::new(131_072).unwrap();
 
 /// A source. `None` if nobody vouches for the address: all those are one.
 type Source = Option<IpAddr>;
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let (throttle, now) = (Throttle::default(), Instant::now());
-        for number in 0..70_000u32 {
+        for number in 0..140_000u32 {
             let address = IpAddr::from(std::net::Ipv4Addr::from(number)).into();
             throttle.try_now("alice", Some(address), now);
         }

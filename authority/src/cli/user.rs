@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Read};
 
 use clap::{Args, Subcommand};
+use pinning::Role;
 use serde_json::json;
 
 use super::{Common, Failure, output};
@@ -124,7 +125,10 @@ pub(super) async fn user(common: &Common, command: Command) -> Result<(), Failur
 impl Desk<'_> {
     async fn add(&self, add: Add) -> Result<(), Failure> {
         require_name(&add.name)?;
-        self.require_roles(&add.roles)?;
+        let roles = self.require_roles(&add.roles)?;
+        if let Some(login) = add.logins.iter().find(|login| !is_word(login)) {
+            return Err(Failure::usage(format!("{login:?} is no login: no spaces, no control characters")));
+        }
         let hash = password::hash(&ask()?).map_err(Failure::refused)?;
         let logins = if add.logins.is_empty() { vec![add.name.clone()] } else { add.logins };
         let totp = add.second_factor.then(second_factor::new_secret);
@@ -135,6 +139,9 @@ impl Desk<'_> {
         self.common.audit(&self.config)?.write(What::UserAdded { logins: person.logins }, subject);
         if let Some(secret) = person.totp {
             self.tell(&person.name, &secret);
+            if !roles.iter().any(|role| role.options.require_second_factor) {
+                eprintln!("cotter-authority: none of these roles asks for it (require_second_factor: true)");
+            }
         }
         Ok(())
     }
@@ -173,16 +180,14 @@ impl Desk<'_> {
         Ok(())
     }
 
-    fn require_roles(&self, roles: &[String]) -> Result<(), Failure> {
+    /// The roles of these names.
+    fn require_roles(&self, names: &[String]) -> Result<Vec<Role>, Failure> {
         let known = self.config.roles().map_err(Failure::usage)?;
-        let unknown = roles.iter().find(|role| !known.iter().any(|known| known.name == **role));
-        match unknown {
-            Some(role) => Err(Failure::refused(format!(
-                "no role file in {} defines {role:?}",
-                self.config.roles_dir.display()
-            ))),
-            None => Ok(()),
+        if let Some(name) = names.iter().find(|name| !known.iter().any(|known| known.name == **name)) {
+            let directory = self.config.roles_dir.display();
+            return Err(Failure::refused(format!("no role file in {directory} defines {name:?}")));
         }
+        Ok(known.into_iter().filter(|role| names.contains(&role.name)).collect())
     }
 
     /// Prints a new secret, for the only time.
@@ -231,10 +236,13 @@ fn nobody(name: &str) -> Failure {
 }
 
 /// A key id that can stand in a list, a lock and a line of a log.
+/// What fits into a line of somebody else's file.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(|it| it.is_control() || it.is_whitespace())
+}
+
 fn require_name(name: &str) -> Result<(), Failure> {
-    let is_one = (1..=LONGEST_NAME).contains(&name.len())
-        && !name.chars().any(|it| it.is_control() || it.is_whitespace() || it == '/');
-    if is_one {
+    if is_word(name) && name.len() <= LONGEST_NAME && !name.contains('/') {
         return Ok(());
     }
     Err(Failure::usage(format!("{name:?} is no user name: 1 to {LONGEST_NAME} bytes, no spaces, no slash")))
