@@ -24,7 +24,8 @@ fuzz_target!(|bytes: &[u8]| {
     let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
     let found = forwarded_for(lines.iter().copied(), is_hop);
     let list = lines.join(&b',');
-    assert_eq!(read(&list), found, "several lines are one list");
+    // If it is wrong in several ways, it may be another one that is told.
+    assert_eq!(read(&list).ok(), found.ok(), "several lines are one list");
     let left = |entry: &[u8]| [entry, b", ", &list].concat();
     let right = |entry: &[u8]| [&list, &b", "[..], entry].concat();
     if right(STRANGER).len() >= LONGEST {
