@@ -239,6 +239,7 @@ mod tests {
             let _request = stream.read(&mut [0; 4096]).await;
             // Who has heard enough goes away.
             let _heard = stream.write_all(answer.as_bytes()).await;
+            let _heard = stream.flush().await;
             if holds {
                 std::future::pending::<()>().await;
             }
