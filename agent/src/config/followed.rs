@@ -193,14 +193,19 @@ impl Config {
     /// The policy that was in force does not go with these files.
     pub(crate) fn go_on_following(self, before: &Self) -> Result<Self, String> {
         let (Some(authority), Some(known)) = (&self.authority, &before.followed) else { return Ok(self) };
-        // By other keys it may not count any more.
-        let Ok(known) = known.again(authority) else { return Ok(self) };
+        // A slip of the pen must not lift its locks: whoever means it removes what was kept, and restarts the agent.
+        let known = known.again(authority).map_err(|error| format!("[authority]: {error}"))?;
         let is_kept = self.followed.as_ref().is_some_and(|kept| known.is_newer_than(kept) != Ok(true));
         match (&self.follow_error, &before.follow_error) {
             (Some(error), None) if is_kept => Err(error.clone()),
             _ if is_kept => Ok(self),
             _ => self.follow(Arc::new(known)).map_err(|error| error.to_string()),
         }
+    }
+
+    /// The same configuration with the locks of a policy whose rules are refused.
+    pub(crate) fn with_locks_of(&self, followed: Arc<Followed>, error: &FollowError) -> Self {
+        Self { followed: Some(followed), follow_error: Some(error.to_string()), ..self.clone() }
     }
 
     /// What the node has to say on clusters of a policy.
@@ -212,17 +217,25 @@ impl Config {
         Cluster { on_expiry, principals_file: self.own.principals_file.clone(), ..cluster }
     }
 
-    /// Writes the CA keys of all clusters in force, for sshd.
+    /// Writes the CA keys of all clusters in force, for sshd. While the policy is not in force as a whole, keys that stand
+    /// there stay: sshd would deny by fault what is not the agent's to allow, and the agent judges in any case.
     ///
     /// # Errors
     /// It could not be written; the file before is untouched.
     pub fn write_user_ca(&self) -> io::Result<()> {
         let keys = self.policy.clusters().iter().flat_map(|cluster| &cluster.user_ca);
-        let lines: Vec<String> = keys.map(CaKey::line).collect();
+        let mut lines: Vec<String> = keys.map(CaKey::line).collect();
         directory(&self.state_dir)?;
         let path = user_ca_file(&self.state_dir);
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        if self.followed.is_none() || self.follow_error.is_some() {
+            let stays =
+                before.lines().filter(|line| !line.is_empty() && !lines.iter().any(|new| new == line));
+            let stays: Vec<String> = stays.map(str::to_owned).collect();
+            lines.extend(stays);
+        }
         let text = lines.join("\n") + "\n";
-        if fs::read_to_string(&path).is_ok_and(|before| before == text) {
+        if before == text {
             return Ok(());
         }
         replace(&path, text.as_bytes(), 0o644)

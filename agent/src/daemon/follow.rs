@@ -136,9 +136,10 @@ async fn put_in_force(daemon: &Arc<Daemon>, signed: SignedPolicy) -> bool {
     let worker = Arc::clone(daemon);
     let done = tokio::task::spawn_blocking(move || worker.follow_policy(signed)).await;
     let error = match done {
-        Ok(Ok(())) => {
+        Ok(Ok(is_new)) => {
             daemon.following.answered();
-            return true;
+            // Somebody who plays back what is known is not asked again at once.
+            return is_new;
         }
         Ok(Err(error)) => error.to_string(),
         Err(panic) => panic.to_string(),
@@ -151,20 +152,30 @@ async fn put_in_force(daemon: &Arc<Daemon>, signed: SignedPolicy) -> bool {
 }
 
 impl Daemon {
-    /// Puts a policy in force: all of it, or nothing. Locks come first.
-    fn follow_policy(&self, signed: SignedPolicy) -> Result<(), FollowError> {
+    /// Puts a policy in force, locks first; whether it is new. If its rules are refused, those before stay, and its locks
+    /// count all the same: whoever locks somebody out at an authority of a later version is not to fail at this node.
+    fn follow_policy(&self, signed: SignedPolicy) -> Result<bool, FollowError> {
         let _one_at_a_time = lock(&self.config_change);
         let config = self.config();
-        let Some(authority) = &config.authority else { return Ok(()) };
+        let Some(authority) = &config.authority else { return Ok(false) };
         let followed = Followed::verify(signed, authority)?;
         if let Some(known) = &config.followed
             && !followed.is_newer_than(known)?
             && config.follow_error.is_none()
         {
-            return Ok(());
+            return Ok(false);
         }
         let followed = Arc::new(followed);
-        let new = config.follow(Arc::clone(&followed))?;
+        let new = match config.follow(Arc::clone(&followed)) {
+            Ok(new) => new,
+            Err(error) => {
+                let locked = config.with_locks_of(Arc::clone(&followed), &error);
+                self.follow_locks(&locked);
+                *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(locked);
+                keep(&followed, &config);
+                return Err(error);
+            }
+        };
         let cut = self.follow_locks(&new);
         let what = What::PolicyFollowed {
             version: followed.document.version,
@@ -177,14 +188,12 @@ impl Daemon {
         self.tell_sshd();
         // The hook knows how principals are named.
         let _logged = self.change_mode("authority", |_| ());
-        if let Err(error) = followed.write(&config.state_dir) {
-            tracing::error!("the authority's policy is in force and will not outlive the agent: {error}");
-        }
+        keep(&followed, &config);
         if followed.document.unknown_locks() > 0 {
             let count = followed.document.unknown_locks();
             tracing::error!("{count} locks of the authority's are of kinds that this version does not know");
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Puts the locks of a configuration's policy in force, and cuts what they hit.
@@ -232,6 +241,12 @@ impl Daemon {
             error: heard.error,
             left_out: config.left_out.clone(),
         })
+    }
+}
+
+fn keep(followed: &Followed, config: &Config) {
+    if let Err(error) = followed.write(&config.state_dir) {
+        tracing::error!("the authority's policy is in force and will not outlive the agent: {error}");
     }
 }
 
