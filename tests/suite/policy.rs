@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::{Agent, AgentSetup, Authority, Ca, Lab, Login, Order, Place, Sshd, SshdSetup, eventually, within};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::scene::{AT_ALICE, PINNING, text};
@@ -12,6 +13,8 @@ const PASSWORD: &str = "correct horse battery";
 /// How soon a client must notice that its session was cut.
 const AT_ONCE: Duration = Duration::from_secs(3);
 const STORAGE: &str = "/var/lib/cotter-authority/authority.db";
+/// What the node writes for sshd.
+const USER_CA: &str = "/var/lib/cotter/authority/user_ca.pub";
 const KEPT: &str = "/var/lib/cotter/authority/policy.json";
 
 /// A node that enforces what an authority beside it says; it has no cluster and no role of its own.
@@ -24,11 +27,15 @@ struct Story {
 
 impl Story {
     fn begin() -> Result<Self> {
-        let lab = Lab::start()?;
+        Self::in_lab(Lab::start()?, Ok)
+    }
+
+    /// With more in the node's own files.
+    fn in_lab(lab: Lab, own: impl FnOnce(AgentSetup) -> Result<AgentSetup>) -> Result<Self> {
         // The authority's roles, and none of the node's.
         roles("pin_source_ip: true").write(&lab)?;
         let authority = Authority::start(&lab, "")?;
-        let agent = AgentSetup::new("enforce").following(&authority)?.start(&lab)?;
+        let agent = own(AgentSetup::new("enforce").following(&authority)?)?.start(&lab)?;
         let story = SshdSetup::with_cotter(&authority.ca)?.line(&Authority::trusted_by_sshd());
         version_above(&agent, 0)?;
         let sshd = story.start(&lab)?;
@@ -141,6 +148,43 @@ fn who_is_locked_or_removed_as_a_user_is_cut_at_the_node() -> Result<()> {
 }
 
 #[test]
+fn a_lock_counts_also_where_the_rules_beside_it_are_refused() -> Result<()> {
+    let lab = Lab::start()?;
+    let ca = Ca::new(lab.node(), "local-ca")?;
+    let rest = "roles_from = \"cotter\"";
+    let story = Story::in_lab(lab, |agent| agent.cluster("local.example.com", &ca, rest))?;
+    let login = story.alice()?;
+    let mut session = login.stay()?;
+    // The node trusts that key already, as another cluster's.
+    story.authority.configure(
+        "[[trusted_cluster]]\nname = \"root.example.com\"\nuser_ca = \"/root/local-ca/ca.pub\"\n\
+         roles_from = \"cotter\"\nrole_map = [{ remote = \"dev\", local = [\"pinned-ip\"] }]",
+    )?;
+    story.authority.reload()?;
+    let refusal = |event: &Value| event["event"] == "policy_refused";
+    story.agent.event("the rules are refused", refusal)?;
+    ensure!(session.echoes("still in", Duration::from_secs(5))?, "what was in force stays");
+    story.authority.run(&["lock", "--user", "alice"])?;
+    eventually("her session is cut", || session.ended())?;
+    story.denied(&login, "locked")
+}
+
+#[test]
+fn a_reload_that_does_not_go_with_the_policy_in_force_is_refused_and_lifts_no_lock() -> Result<()> {
+    let story = Story::begin()?;
+    story.authority.run(&["lock", "--user", "alice"])?;
+    eventually("the lock is here", || Ok((story.locks()? == 1).then_some(())))?;
+    let node = story.lab.node();
+    let keys = node.read(USER_CA)?;
+    let other = Ca::new(node, "other")?.public_key()?;
+    node.run("sed", &["-i", &format!("s|^key = .*|key = \"{}\"|", other.trim()), "/etc/cotter/agent.toml"])?;
+    story.agent.signal(Signal::HUP)?;
+    story.agent.event("the reload is refused", |event| event["event"] == "reload_failed")?;
+    assert_eq!((story.locks()?, node.read(USER_CA)?), (1, keys));
+    Ok(())
+}
+
+#[test]
 fn while_the_authority_is_away_the_node_goes_on_with_what_it_said_last() -> Result<()> {
     let mut story = Story::begin()?;
     let login = story.alice()?;
@@ -189,14 +233,19 @@ fn a_policy_signed_by_another_key_is_refused() -> Result<()> {
 fn a_policy_of_an_earlier_day_is_refused() -> Result<()> {
     let mut story = Story::begin()?;
     let login = story.alice()?;
-    story.restart_authority(&format!("cp {STORAGE} /root/backup"))?;
+    story.authority.run(&["backup", "/root/backup"])?;
     let before = story.version()?;
     story.authority.run(&["lock", "--user", "alice"])?;
     version_above(&story.agent, before)?;
     let version = story.version()?;
     story.restart_authority(&format!("rm {STORAGE}*; install -m 600 /root/backup {STORAGE}"))?;
     story.refused("an old one is played back", version)?;
-    story.denied(&login, "locked")
+    story.denied(&login, "locked")?;
+    // The next change passes what the node knows, and all is as the authority has it.
+    story.authority.run(&["lock", "--address", "198.51.222.0/24"])?;
+    version_above(&story.agent, version)?;
+    assert_eq!(story.locks()?, 1);
+    Ok(())
 }
 
 #[test]
