@@ -188,7 +188,11 @@ impl Config {
         self.trusted_clusters.iter().any(|trusted| trusted.name == cluster)
     }
 
-    fn role_texts(&self) -> Result<Vec<(PathBuf, String)>, ConfigError> {
+    /// The files of roles, in name order.
+    ///
+    /// # Errors
+    /// The first that cannot be read.
+    pub(crate) fn role_texts(&self) -> Result<Vec<(PathBuf, String)>, ConfigError> {
         role_files(&self.roles_dir)?.into_iter().map(|path| Ok((path.clone(), read(&path)?))).collect()
     }
 
@@ -197,22 +201,32 @@ impl Config {
     /// # Errors
     /// The first file that is wrong, with line and column; that two roles have one name.
     pub fn roles(&self) -> Result<Vec<Role>, ConfigError> {
-        let mut roles: Vec<Role> = Vec::new();
-        for (path, text) in self.role_texts()? {
-            let found = Role::parse_all(&text).map_err(|error| ConfigError {
-                path: path.clone(),
-                place: format!(":{}:{}", error.line, error.column),
-                what: error.what,
-            })?;
-            for role in found {
-                if roles.iter().any(|known| known.name == role.name) {
-                    return Err(ConfigError::of(&path, format!("role {:?} is there twice", role.name)));
-                }
-                roles.push(role);
-            }
-        }
-        Ok(roles)
+        let files = self.role_texts()?;
+        let roles = read_roles(&files)?;
+        Ok(roles.into_iter().map(|(_, role)| role).collect())
     }
+}
+
+/// The roles of these files, each with its file's path.
+///
+/// # Errors
+/// The first file that is wrong, with line and column; that two roles have one name.
+pub(crate) fn read_roles(files: &[(PathBuf, String)]) -> Result<Vec<(&Path, Role)>, ConfigError> {
+    let mut roles: Vec<(&Path, Role)> = Vec::new();
+    for (path, text) in files {
+        let found = Role::parse_all(text).map_err(|error| ConfigError {
+            path: path.clone(),
+            place: format!(":{}:{}", error.line, error.column),
+            what: error.what,
+        })?;
+        for role in found {
+            if roles.iter().any(|(_, known)| known.name == role.name) {
+                return Err(ConfigError::of(path, format!("role {:?} is there twice", role.name)));
+            }
+            roles.push((path, role));
+        }
+    }
+    Ok(roles)
 }
 
 impl TrustedClusterTable {

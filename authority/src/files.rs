@@ -63,6 +63,18 @@ pub(crate) fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()
     File::open(directory)?.sync_all()
 }
 
+/// Replaces a file at once, or makes it, with this mode.
+pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut staged = path.as_os_str().to_owned();
+    staged.push(".new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&staged)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&staged, path)?;
+    File::open(directory)?.sync_all()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

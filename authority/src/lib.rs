@@ -33,6 +33,7 @@ pub mod policy;
 pub mod second_factor;
 mod serve;
 mod serving;
+mod share;
 mod source;
 /// Where somebody was seen, in the authority's own word.
 pub mod statement;

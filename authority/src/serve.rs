@@ -1,8 +1,7 @@
 //! Takes connections, as many as there is room for and of one source no more than its share, and answers what comes by them.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::serving::Serving;
+use crate::share::{Part, Shares};
 use crate::source::source;
 use crate::{complaint, connection, http};
 
@@ -33,12 +33,22 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Longest head of a request, in bytes.
 const LONGEST_HEAD: usize = 32 * 1024;
 
-/// A connection's place among those that are served at once.
+/// A connection's place among those that are served at once, and its part of its source's share.
 #[derive(Debug, Clone)]
-pub(crate) struct Place(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+pub(crate) struct Place(Arc<Mutex<Option<Held>>>);
+
+#[derive(Debug)]
+struct Held {
+    _permit: OwnedSemaphorePermit,
+    _part: Option<Part>,
+}
 
 impl Place {
-    /// Gives it up to others: the connection waits, and is counted elsewhere. It remains part of its source's share.
+    fn new(permit: OwnedSemaphorePermit, part: Option<Part>) -> Self {
+        Self(Arc::new(Mutex::new(Some(Held { _permit: permit, _part: part }))))
+    }
+
+    /// Gives both up to others: the connection waits, and is counted elsewhere.
     pub(crate) fn give_up(&self) {
         drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
@@ -48,44 +58,12 @@ impl Place {
 #[derive(Debug, Clone)]
 pub(crate) struct Room {
     places: Arc<Semaphore>,
-    sources: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    shares: Shares,
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(CONNECTIONS)), sources: Arc::default() }
-    }
-}
-
-/// One connection's part of its source's share.
-#[derive(Debug)]
-struct Part {
-    source: IpAddr,
-    sources: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Room {
-    /// A part for one connection more of this source; `None`: it has its share.
-    fn part(&self, source: IpAddr) -> Option<Part> {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = sources.entry(source).or_default();
-        if *taken == SHARE {
-            return None;
-        }
-        *taken += 1;
-        Some(Part { source, sources: Arc::clone(&self.sources) })
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(taken) = sources.get_mut(&self.source) {
-            *taken -= 1;
-            if *taken == 0 {
-                sources.remove(&self.source);
-            }
-        }
+        Self { places: Arc::new(Semaphore::new(CONNECTIONS)), shares: Shares::of(SHARE) }
     }
 }
 
@@ -104,17 +82,15 @@ pub(crate) async fn serve(listener: TcpListener, serving: watch::Receiver<Servin
         let serving = serving.borrow().clone();
         let address = Address::from(peer);
         let is_proxy = serving.authority.hops.trusts(address);
-        let part = if is_proxy { None } else { room.part(source(address)) };
+        let part = if is_proxy { None } else { room.shares.part(source(address)) };
         if part.is_none() && !is_proxy {
             continue;
         }
         tokio::spawn(async move {
-            let place = Place(Arc::new(Mutex::new(Some(place))));
-            let served = timeout(WHOLE, one(stream, peer, serving, place)).await;
+            let served = timeout(WHOLE, one(stream, peer, serving, Place::new(place, part))).await;
             if let Ok(Err(error)) = served {
                 tracing::debug!("{peer}: {error}");
             }
-            drop(part);
         });
     }
 }
@@ -131,22 +107,4 @@ async fn one(stream: TcpStream, peer: SocketAddr, serving: Serving, place: Place
     http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
         .await
         .map_err(io::Error::other)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_source_has_its_share_and_gets_back_what_it_gives_back() {
-        let room = Room::default();
-        let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let mut parts: Vec<_> = (0..SHARE).map(|_| room.part(one).unwrap()).collect();
-        assert!(room.part(one).is_none());
-        assert!(room.part(other).is_some());
-        parts.pop();
-        assert!(room.part(one).is_some());
-        drop(parts);
-        assert!(room.sources.lock().unwrap().is_empty());
-    }
 }

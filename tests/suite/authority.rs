@@ -6,6 +6,8 @@ mod audit;
 mod ca;
 /// Killed while people log in: nothing that it acknowledged is lost.
 mod killed;
+/// Roles from the command line.
+mod roles;
 /// Its storage: what is kept, copied, refused, and what happens where there is no room.
 mod storage;
 /// Callers that are slow, endless, or no callers at all.

@@ -78,6 +78,11 @@ pub(crate) enum What {
     SecondFactorSet,
     /// Somebody has no second factor any more.
     SecondFactorRemoved,
+    /// A role's file was written; the next reload puts it in force.
+    RoleApplied {
+        /// The file.
+        file: PathBuf,
+    },
     /// A key that can sign was made.
     CaKeyMade {
         /// Its file.

@@ -10,6 +10,9 @@ use crate::clock;
 use crate::config::Config;
 use crate::store::{Store, new_id, person_of};
 
+/// Longest reason, in bytes.
+const LONGEST_REASON: usize = 512;
+
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
@@ -18,7 +21,7 @@ pub(super) struct Options {
     #[arg(long = "for", value_name = "DURATION", value_parser = seconds)]
     seconds: Option<u64>,
     /// Why; it is shown to administrators
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = short)]
     reason: String,
 }
 
@@ -43,6 +46,15 @@ struct Target {
 pub(super) struct Unlock {
     /// The lock's id, as `locks` lists it
     lock: String,
+}
+
+/// Every node gets it.
+fn short(text: &str) -> Result<String, String> {
+    if text.len() <= LONGEST_REASON {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("longer than {LONGEST_REASON} bytes"))
+    }
 }
 
 fn seconds(text: &str) -> Result<u64, String> {

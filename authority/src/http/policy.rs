@@ -1,5 +1,6 @@
 //! `GET /v1/policy?after=VERSION&wait=SECONDS`: what nodes follow.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::{Authority, Failure, observe};
 use crate::observe::Sender;
 use crate::policy::Published;
 use crate::serve::Place;
+use crate::source::source;
 
 /// Longest that somebody waits for news: well below the life of a connection.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -58,7 +60,7 @@ pub(super) async fn policy(
 ) -> Result<Response, Failure> {
     let Ask { after, wait } = Ask::read(query.as_deref().unwrap_or_default())?;
     let observed = observe(&authority, &sender, &headers)?;
-    let address = observed.map(|observed| observed.address.ip());
+    let address = observed.as_ref().map(|observed| observed.address.ip());
     let is_in = |network: &ipnet::IpNet| address.is_some_and(|address| network.contains(&address));
     if authority.policy_readers.as_ref().is_some_and(|readers| !readers.iter().any(is_in)) {
         let message = "policy_readers of the authority does not name your address".to_owned();
@@ -69,7 +71,9 @@ pub(super) async fn policy(
         return Ok(answer(&newest));
     }
     // Where nobody else can wait, who asks comes again, later.
-    let Some(place) = authority.feed.place() else {
+    // All whose address nobody vouches for are one source.
+    let from = observed.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |observed| source(observed.address));
+    let Some(place) = authority.feed.place(from) else {
         return Ok((StatusCode::NOT_MODIFIED, [(CONNECTION, "close")]).into_response());
     };
     connection.give_up();

@@ -1,5 +1,6 @@
 //! Who asks for the policy gets the newest, or waits for the next.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +9,13 @@ use tokio::time::{sleep, timeout};
 
 use super::{PolicyError, Published, Publisher};
 use crate::audit::{Audit, Subject, What};
+use crate::share::{Part, Shares};
 use crate::store::Watch;
 
 /// Callers that wait at once. They hold no place of those who log in.
-const WAITING: usize = 2048;
+const WAITING: usize = 4096;
+/// Of one source: a fleet behind one address finds room, and leaves some.
+const SHARE: usize = 1024;
 /// After the storage has failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -20,16 +24,21 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Feed {
     newest: watch::Sender<Arc<Published>>,
     places: Semaphore,
+    shares: Shares,
 }
 
 /// A place among those who wait.
 #[derive(Debug)]
-pub struct Waiting<'a>(#[expect(dead_code, reason = "it is held")] SemaphorePermit<'a>);
+pub struct Waiting<'a>(#[expect(dead_code, reason = "it is held")] (SemaphorePermit<'a>, Part));
 
 impl Feed {
     /// A feed that begins with the policy as it is.
     pub fn new(first: Published) -> Self {
-        Self { newest: watch::Sender::new(Arc::new(first)), places: Semaphore::new(WAITING) }
+        Self {
+            newest: watch::Sender::new(Arc::new(first)),
+            places: Semaphore::new(WAITING),
+            shares: Shares::of(SHARE),
+        }
     }
 
     /// The newest policy.
@@ -37,9 +46,10 @@ impl Feed {
         Arc::clone(&self.newest.borrow())
     }
 
-    /// A place to wait, if one is free.
-    pub fn place(&self) -> Option<Waiting<'_>> {
-        self.places.try_acquire().ok().map(Waiting)
+    /// A place to wait, if one is free, and this source has not had its share.
+    pub fn place(&self, source: IpAddr) -> Option<Waiting<'_>> {
+        let part = self.shares.part(source)?;
+        Some(Waiting((self.places.try_acquire().ok()?, part)))
     }
 
     /// The first policy with a higher version, if there is one before the time is over.

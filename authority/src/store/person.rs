@@ -23,6 +23,8 @@ pub struct Person {
     pub locked: bool,
 }
 
+/// In seconds.
+const A_DAY: u64 = 24 * 60 * 60;
 const COLUMNS: &str = "name, password, totp, roles, logins, locked";
 
 impl Store {
@@ -66,8 +68,9 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// Removes somebody; `None` if there is nobody of that name. Nodes are not to let them in any more: as long as one of
-    /// their certificates is good there is a lock, which is given.
+    /// Removes somebody; `None` if there is nobody of that name. Nodes are not to let them in any more: whoever has had a
+    /// certificate gets a lock, which is given, for as long as one is good, and a day at least: there may be sessions that
+    /// have outlived theirs.
     ///
     /// # Errors
     /// That the store does not answer.
@@ -81,10 +84,10 @@ impl Store {
         let delete = "DELETE FROM person WHERE name = $1 RETURNING certified_until";
         let certified: Option<i64> =
             sqlx::query_scalar(delete).bind(name).fetch_optional(&mut *change).await?;
-        let lock = certified.map(i64::cast_unsigned).filter(|until| *until > now).map(|until| Lock {
+        let lock = certified.map(i64::cast_unsigned).filter(|until| *until > 0).map(|until| Lock {
             id: policy::new_id(),
             target: LockTarget::User { cluster: cluster.to_owned(), key_id: name.to_owned() },
-            until: Some(until),
+            until: Some(until.max(now.saturating_add(A_DAY))),
             reason: "user removed".to_owned(),
             created: now,
         });

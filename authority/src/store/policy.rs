@@ -280,8 +280,14 @@ mod tests {
         assert!(store.certify("alice", 100).await.unwrap().is_some());
         assert!(store.certify("alice", 50).await.unwrap().is_some());
         let removed = store.remove_person("alice", "c", 60).await.unwrap().unwrap();
-        assert_eq!(removed.unwrap().until, Some(100), "until the last certificate ends");
-        assert_eq!(store.locks("c", 99).await.unwrap().len(), 1);
+        assert_eq!(removed.unwrap().until, Some(60 + 86_400), "a day at least");
+        store.add_person(&person("bob"), 1).await.unwrap();
+        assert!(store.certify("bob", 1_000_000).await.unwrap().is_some());
+        let removed = store.remove_person("bob", "c", 60).await.unwrap().unwrap();
+        assert_eq!(removed.unwrap().until, Some(1_000_000), "until the last certificate ends");
+        store.add_person(&person("carol"), 1).await.unwrap();
+        assert_eq!(store.remove_person("carol", "c", 60).await.unwrap(), Some(None), "who never had one");
+        assert_eq!(store.locks("c", 99).await.unwrap().len(), 2);
         assert!(store.certify("alice", 200).await.unwrap().is_none());
     }
 }
