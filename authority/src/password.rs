@@ -1,11 +1,13 @@
 //! Passwords: argon2id (RFC 9106), as many at once as there are processors, and as long for people whom nobody knows.
 
-use std::sync::Arc;
-use std::thread::available_parallelism;
+use std::panic::catch_unwind;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, available_parallelism};
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
 /// Longest password, in bytes.
 pub const LONGEST: usize = 1024;
@@ -26,29 +28,37 @@ pub enum PasswordError {
     Failed,
 }
 
-/// Compares passwords.
+/// Compares passwords, on threads of its own: each comparison takes 19 MiB, and each thread keeps no more than one's.
 #[derive(Debug, Clone)]
 pub struct Passwords {
-    processors: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    queue: SyncSender<Job>,
     /// Of a password that nobody has.
     nobody: Arc<str>,
+}
+
+/// A password that is to be compared.
+struct Job {
+    password: String,
+    hash: String,
+    answer: oneshot::Sender<Result<bool, PasswordError>>,
 }
 
 impl Passwords {
     /// Readies it, with a hash of a random password to compare with for people whom nobody knows.
     ///
     /// # Errors
-    /// [`PasswordError::Failed`] if the machine has no room for one hash.
+    /// [`PasswordError::Failed`] if the machine has no room for one hash, or no thread.
     pub fn new() -> Result<Self, PasswordError> {
-        let processors = available_parallelism().map_or(1, usize::from);
         let nobody =
             hash(&ssh_key::rand_core::RngCore::next_u64(&mut ssh_key::rand_core::OsRng).to_string())?;
-        Ok(Self {
-            processors: Arc::new(Semaphore::new(processors)),
-            waiting: Arc::new(Semaphore::new(WAITING)),
-            nobody: nobody.into(),
-        })
+        let (sender, queue) = sync_channel(WAITING);
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..available_parallelism().map_or(1, usize::from) {
+            let queue = Arc::clone(&queue);
+            let thread = thread::Builder::new().name("password".to_owned()).spawn(move || work(&queue));
+            thread.map_err(|_no_thread| PasswordError::Failed)?;
+        }
+        Ok(Self { queue: sender, nobody: nobody.into() })
     }
 
     /// Whether a password is the one of this hash; takes as long without a hash, and is never right then.
@@ -57,18 +67,27 @@ impl Passwords {
     /// That it was not compared.
     pub async fn is_right(&self, password: String, hash: Option<String>) -> Result<bool, PasswordError> {
         require_length(&password)?;
-        let _place = self.waiting.try_acquire().map_err(|_full| PasswordError::Busy)?;
-        let processor = Arc::clone(&self.processors).acquire_owned().await;
-        let processor = processor.map_err(|_closed| PasswordError::Failed)?;
-        let known = hash.is_some();
+        let is_known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.nobody.to_string());
-        // Who hangs up meanwhile does not make room for another comparison, which takes 19 MiB, before this one has ended.
-        let compare = move || {
-            let _processor = processor;
-            verify(&password, &hash)
-        };
-        let compared = tokio::task::spawn_blocking(compare).await;
-        Ok(compared.map_err(|_panicked| PasswordError::Failed)?? && known)
+        let (answer, answered) = oneshot::channel();
+        self.queue.try_send(Job { password, hash, answer }).map_err(|unsent| match unsent {
+            TrySendError::Full(_) => PasswordError::Busy,
+            TrySendError::Disconnected(_) => PasswordError::Failed,
+        })?;
+        Ok(answered.await.map_err(|_panicked| PasswordError::Failed)?? && is_known)
+    }
+}
+
+/// Compares one after the other until nobody can ask any more. Who has hung up meanwhile is not worked for.
+fn work(queue: &Mutex<Receiver<Job>>) {
+    loop {
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { password, hash, answer }) = job else { return };
+        if !answer.is_closed() {
+            // The thread is to outlive whatever a stored hash may hold.
+            let compared = catch_unwind(|| verify(&password, &hash)).unwrap_or(Err(PasswordError::Failed));
+            let _gone = answer.send(compared);
+        }
     }
 }
 
