@@ -171,8 +171,8 @@ impl Daemon {
             Err(error) => {
                 let locked = config.with_locks_of(Arc::clone(&followed), &error);
                 self.follow_locks(&locked);
+                // What is kept stays as it is: the next agent is to have rules.
                 *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(locked);
-                keep(&followed, &config);
                 return Err(error);
             }
         };
