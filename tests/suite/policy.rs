@@ -148,11 +148,15 @@ fn who_is_locked_or_removed_as_a_user_is_cut_at_the_node() -> Result<()> {
 }
 
 #[test]
-fn a_lock_counts_also_where_the_rules_beside_it_are_refused() -> Result<()> {
+fn where_rules_are_refused_those_before_stay_and_the_locks_beside_them_count() -> Result<()> {
     let lab = Lab::start()?;
     let ca = Ca::new(lab.node(), "local-ca")?;
     let rest = "roles_from = \"cotter\"";
-    let story = Story::in_lab(lab, |agent| agent.cluster("local.example.com", &ca, rest))?;
+    let mut story = Story::in_lab(lab, |agent| agent.cluster("local.example.com", &ca, rest))?;
+    story.authority.add("bob", PASSWORD, &["--role", "pinned-ip"])?;
+    let home = story.lab.alice();
+    story.authority.identity(&home, "bob", PASSWORD)?;
+    let bob = kept(story.lab.node(), &home, "bob", "bob")?;
     let login = story.alice()?;
     let mut session = login.stay()?;
     // The node trusts that key already, as another cluster's.
@@ -165,8 +169,23 @@ fn a_lock_counts_also_where_the_rules_beside_it_are_refused() -> Result<()> {
     story.agent.event("the rules are refused", refusal)?;
     ensure!(session.echoes("still in", Duration::from_secs(5))?, "what was in force stays");
     story.authority.run(&["lock", "--user", "alice"])?;
-    eventually("her session is cut", || session.ended())?;
-    story.denied(&login, "locked")
+    within(AT_ONCE, "her session is cut", || session.ended())?;
+    let holds = |story: &Story| -> Result<()> {
+        story.denied(&login, "locked")?;
+        assert_eq!(bob.succeed("echo in")?, "in\n");
+        Ok(())
+    };
+    holds(&story)?;
+    story.agent.signal(Signal::HUP)?;
+    story.agent.event("the reload", |event| event["event"] == "reloaded")?;
+    holds(&story)?;
+    story.authority.kill9()?;
+    story.agent.stop()?;
+    story.agent.start()?;
+    holds(&story)?;
+    let status = following(&story.agent)?;
+    ensure!(status["error"].is_string(), "{status}");
+    Ok(())
 }
 
 #[test]
@@ -328,7 +347,7 @@ fn a_trusted_cluster_of_the_authority_s_is_one_of_the_node_s() -> Result<()> {
 #[test]
 fn ca_keys_are_rotated_without_a_login_lost() -> Result<()> {
     let story = Story::begin()?;
-    let keep = |name: &str| kept(story.lab.node(), &story.lab.alice(), name);
+    let keep = |name: &str| kept(story.lab.node(), &story.lab.alice(), name, "alice");
     story.alice()?;
     let old = keep("old")?;
     let state = "/var/lib/cotter-authority";
@@ -365,8 +384,8 @@ fn ca_keys_are_rotated_without_a_login_lost() -> Result<()> {
 }
 
 /// A copy of what a login has left, for the next login replaces it.
-fn kept(node: &Place, from: &Place, name: &str) -> Result<Login> {
+fn kept(node: &Place, from: &Place, name: &str, user: &str) -> Result<Login> {
     let copy = format!("/root/{name}-identity");
     node.run("sh", &["-ec", &format!("cp {KEY} {copy}; cp {KEY}-cert.pub {copy}-cert.pub")])?;
-    Ok(Login::new(from, &lab::Identity { key: copy }, "alice"))
+    Ok(Login::new(from, &lab::Identity { key: copy }, user))
 }

@@ -15,6 +15,8 @@ use std::sync::Arc;
 const DIRECTORY: &str = "authority";
 /// Root's alone: it names people and says why they are locked.
 const DOCUMENT: &str = "policy.json";
+/// The same, of a newer one whose rules are refused.
+const REFUSED: &str = "refused.json";
 /// What sshd's TrustedUserCAKeys may name.
 const USER_CA: &str = "user_ca.pub";
 /// Longest file: the document, in which quotation marks may take two bytes, and its signature.
@@ -84,12 +86,16 @@ impl Followed {
         Ok(new.version > old.version)
     }
 
-    /// The one that was kept, verified anew.
+    /// What was kept, verified anew: the one whose rules count, and a newer one whose locks alone do.
     ///
     /// # Errors
     /// It cannot be read, or is not one to follow.
-    pub fn read(state_dir: &Path, authority: &FollowedAuthority) -> Result<Option<Self>, FollowError> {
-        let path = state_dir.join(DIRECTORY).join(DOCUMENT);
+    fn read(
+        state_dir: &Path,
+        authority: &FollowedAuthority,
+        name: &str,
+    ) -> Result<Option<Self>, FollowError> {
+        let path = state_dir.join(DIRECTORY).join(name);
         let kept = |error: &dyn std::fmt::Display| FollowError::Kept(path.clone(), error.to_string());
         let mut text = Vec::new();
         match File::open(&path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut text)) {
@@ -101,12 +107,8 @@ impl Followed {
         Self::verify(signed, authority).map(Some)
     }
 
-    /// Keeps it, for root alone.
-    ///
-    /// # Errors
-    /// It could not be written; the one before is untouched.
-    pub fn write(&self, state_dir: &Path) -> io::Result<()> {
-        let path = directory(state_dir)?.join(DOCUMENT);
+    fn write(&self, state_dir: &Path, name: &str) -> io::Result<()> {
+        let path = directory(state_dir)?.join(name);
         replace(&path, &serde_json::to_vec(&self.signed)?, 0o600)
     }
 
@@ -166,46 +168,79 @@ impl Config {
         }
         let policy = Policy::new(clusters, roles)?;
         let hash = hash(&self.own.hash, &followed.signed.document);
-        Ok(Self { policy, hash, left_out, followed: Some(followed), follow_error: None, ..self.clone() })
+        let followed = Some(followed);
+        Ok(Self { policy, hash, left_out, followed, refused: None, follow_error: None, ..self.clone() })
     }
 
-    /// The same, following the policy that was kept. One that does not go with the files any more keeps its locks and its
-    /// version; and why is noted.
+    /// The same configuration with the locks of a newer policy whose rules are refused.
+    pub(crate) fn with_locks_of(&self, refused: Arc<Followed>, error: &FollowError) -> Self {
+        Self { refused: Some(refused), follow_error: Some(error.to_string()), ..self.clone() }
+    }
+
+    /// The newest policy that is known, whose locks count.
+    #[must_use]
+    pub fn newest_followed(&self) -> Option<&Arc<Followed>> {
+        self.refused.as_ref().or(self.followed.as_ref())
+    }
+
+    /// Follows this one, or takes its locks at least.
+    fn follow_or_lock(self, followed: Arc<Followed>) -> Self {
+        self.follow(Arc::clone(&followed)).unwrap_or_else(|error| self.with_locks_of(followed, &error))
+    }
+
+    /// The same, following what was kept.
     pub(super) fn follow_kept(self) -> Self {
-        let Some(authority) = &self.authority else { return self };
-        match Followed::read(&self.state_dir, authority) {
-            Ok(None) => self,
-            Ok(Some(kept)) => {
-                let kept = Arc::new(kept);
-                self.follow(Arc::clone(&kept)).unwrap_or_else(|error| {
-                    let follow_error = Some(error.to_string());
-                    Self { followed: Some(kept), follow_error, ..self }
-                })
+        let Some(authority) = self.authority.clone() else { return self };
+        let mut config = self;
+        for name in [DOCUMENT, REFUSED] {
+            match Followed::read(&config.state_dir, &authority, name) {
+                Ok(None) => {}
+                Ok(Some(kept)) => {
+                    let known = config.newest_followed().map(|known| kept.is_newer_than(known));
+                    if matches!(known, None | Some(Ok(true))) {
+                        config = config.follow_or_lock(Arc::new(kept));
+                    }
+                }
+                Err(error) => config.follow_error = Some(error.to_string()),
             }
-            Err(error) => Self { follow_error: Some(error.to_string()), ..self },
         }
+        config
     }
 
-    /// The same, following the policy that was in force before unless the one that was kept is newer: the disk may not
-    /// have taken it.
+    /// Keeps what is followed for the next agent.
     ///
     /// # Errors
-    /// The policy that was in force does not go with these files.
-    pub(crate) fn go_on_following(self, before: &Self) -> Result<Self, String> {
-        let (Some(authority), Some(known)) = (&self.authority, &before.followed) else { return Ok(self) };
-        // A slip of the pen must not lift its locks: whoever means it removes what was kept, and restarts the agent.
-        let known = known.again(authority).map_err(|error| format!("[authority]: {error}"))?;
-        let is_kept = self.followed.as_ref().is_some_and(|kept| known.is_newer_than(kept) != Ok(true));
-        match (&self.follow_error, &before.follow_error) {
-            (Some(error), None) if is_kept => Err(error.clone()),
-            _ if is_kept => Ok(self),
-            _ => self.follow(Arc::new(known)).map_err(|error| error.to_string()),
+    /// It could not be written; what was kept before is untouched.
+    pub(crate) fn keep_followed(&self) -> io::Result<()> {
+        if let Some(refused) = &self.refused {
+            return refused.write(&self.state_dir, REFUSED);
+        }
+        if let Some(followed) = &self.followed {
+            followed.write(&self.state_dir, DOCUMENT)?;
+        }
+        match fs::remove_file(self.state_dir.join(DIRECTORY).join(REFUSED)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
-    /// The same configuration with the locks of a policy whose rules are refused.
-    pub(crate) fn with_locks_of(&self, followed: Arc<Followed>, error: &FollowError) -> Self {
-        Self { followed: Some(followed), follow_error: Some(error.to_string()), ..self.clone() }
+    /// The same, following what was followed before unless what was kept is newer: the disk may not have taken it.
+    ///
+    /// # Errors
+    /// The policy that was in force does not go with these files, or with this `[authority]`.
+    pub(crate) fn go_on_following(mut self, before: &Self) -> Result<Self, String> {
+        let Some(authority) = self.authority.clone() else { return Ok(self) };
+        // A slip of the pen must not lift its locks: whoever means it removes what was kept, and restarts the agent.
+        let again = |known: &Arc<Followed>| {
+            known.again(&authority).map(Arc::new).map_err(|error| format!("[authority]: {error}"))
+        };
+        if let Some(known) = &before.followed {
+            self = self.follow(again(known)?).map_err(|error| error.to_string())?;
+        }
+        if let Some(refused) = &before.refused {
+            self = self.follow_or_lock(again(refused)?);
+        }
+        Ok(self)
     }
 
     /// What the node has to say on clusters of a policy.

@@ -161,6 +161,7 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         policy,
         authority,
         followed: None,
+        refused: None,
         left_out: Vec::new(),
         follow_error: None,
         own,

@@ -76,6 +76,8 @@ pub struct Config {
     pub authority: Option<FollowedAuthority>,
     /// The policy of that authority.
     pub followed: Option<Arc<Followed>>,
+    /// A newer one whose rules are refused: only its locks count.
+    pub refused: Option<Arc<Followed>>,
     /// What of it does not count, since the node's own files say something else.
     pub left_out: Vec<String>,
     /// Why the policy that was kept does not count.

@@ -254,7 +254,8 @@ fn a_policy_that_was_kept_counts_again_unless_somebody_has_touched_it() {
     let setup = setup.with("agent.toml", &toml.replace("STATE", state.to_str().unwrap()));
     let config = setup.load().unwrap();
     assert!(config.followed.is_none() && config.follow_error.is_none());
-    verified(&config, policy("example.com", 5)).unwrap().write(&config.state_dir).unwrap();
+    let followed = verified(&config, policy("example.com", 5)).unwrap();
+    config.follow(std::sync::Arc::new(followed)).unwrap().keep_followed().unwrap();
     let again = setup.load().unwrap();
     assert_eq!(again.followed.as_ref().unwrap().document.version, 5);
     assert_eq!(again.policy.clusters().len(), 1);

@@ -126,9 +126,7 @@ pub(super) async fn follow(daemon: Arc<Daemon>) {
 /// Never answers if there is nobody to ask.
 async fn ask(config: &Config, wait: Duration) -> Result<Option<SignedPolicy>, AuthorityError> {
     let Some(authority) = &config.authority else { return std::future::pending().await };
-    // One that does not go with the files is asked for again: it may be mended without a new version.
-    let known = config.followed.as_ref().filter(|_| config.follow_error.is_none());
-    let after = known.map_or(0, |followed| followed.document.version);
+    let after = config.newest_followed().map_or(0, |followed| followed.document.version);
     Authority::new(authority.place.clone(), authority.trust.clone()).policy(after, wait).await
 }
 
@@ -159,9 +157,8 @@ impl Daemon {
         let config = self.config();
         let Some(authority) = &config.authority else { return Ok(false) };
         let followed = Followed::verify(signed, authority)?;
-        if let Some(known) = &config.followed
+        if let Some(known) = config.newest_followed()
             && !followed.is_newer_than(known)?
-            && config.follow_error.is_none()
         {
             return Ok(false);
         }
@@ -169,9 +166,9 @@ impl Daemon {
         let new = match config.follow(Arc::clone(&followed)) {
             Ok(new) => new,
             Err(error) => {
-                let locked = config.with_locks_of(Arc::clone(&followed), &error);
+                let locked = config.with_locks_of(followed, &error);
                 self.follow_locks(&locked);
-                // What is kept stays as it is: the next agent is to have rules.
+                keep(&locked);
                 *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(locked);
                 return Err(error);
             }
@@ -183,12 +180,12 @@ impl Daemon {
             cut: cut.len(),
             left_out: new.left_out.clone(),
         };
+        keep(&new);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         self.audit.write(what, Subject::default());
         self.tell_sshd();
         // The hook knows how principals are named.
         let _logged = self.change_mode("authority", |_| ());
-        keep(&followed, &config);
         if followed.document.unknown_locks() > 0 {
             let count = followed.document.unknown_locks();
             tracing::error!("{count} locks of the authority's are of kinds that this version does not know");
@@ -198,7 +195,8 @@ impl Daemon {
 
     /// Puts the locks of a configuration's policy in force, and cuts what they hit.
     pub(super) fn follow_locks(&self, config: &Config) -> Vec<SessionId> {
-        let followed = config.followed.as_deref().map(Locks::of_policy).unwrap_or_default();
+        let followed =
+            config.newest_followed().map(|followed| Locks::of_policy(followed)).unwrap_or_default();
         let (new, gone) = self.locks().follow(followed);
         let now = clock::unix();
         let hit = |record: &_| new.iter().any(|lock| lock_matches(lock, record, now));
@@ -238,14 +236,14 @@ impl Daemon {
             version: document.map(|document| document.version),
             issued_at: document.map(|document| document.issued_at),
             heard_at: heard.at,
-            error: heard.error,
+            error: heard.error.or_else(|| config.follow_error.clone()),
             left_out: config.left_out.clone(),
         })
     }
 }
 
-fn keep(followed: &Followed, config: &Config) {
-    if let Err(error) = followed.write(&config.state_dir) {
+fn keep(config: &Config) {
+    if let Err(error) = config.keep_followed() {
         tracing::error!("the authority's policy is in force and will not outlive the agent: {error}");
     }
 }

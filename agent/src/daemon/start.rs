@@ -80,7 +80,7 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
     let takeovers = takeovers(&config.runtime_dir, &takeover);
     let tables = Arc::new(datapath.tables()?);
     let sessions = Sessions::recover(Arc::clone(&tables), Arc::clone(&audit))?;
-    let followed = config.followed.as_deref().map(Locks::of_policy).unwrap_or_default();
+    let followed = config.newest_followed().map(|followed| Locks::of_policy(followed)).unwrap_or_default();
     let following = Following::at_start(&config);
     let daemon = Daemon {
         audit,
