@@ -4,6 +4,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use cotter_api::Place;
 
@@ -13,6 +15,9 @@ pub enum HomeError {
     /// Nobody says where it is.
     #[error("neither XDG_STATE_HOME nor HOME is set: there is no place for keys")]
     Nowhere,
+    /// Another process is logging in.
+    #[error("another cotter is logging in; try again when it is done")]
+    Busy,
     /// Others may look into it.
     #[error("{0}: others may read it (chmod 700)")]
     Open(PathBuf),
@@ -32,6 +37,31 @@ pub enum HomeError {
         /// Why.
         why: String,
     },
+}
+
+/// How long to wait for somebody else's login.
+#[derive(Debug, Clone, Copy)]
+pub enum Patience {
+    /// As long as it takes; what is called first tells that somebody waits.
+    APersons(fn()),
+    /// Some seconds.
+    AMoment,
+}
+
+/// Between two looks at somebody else's lock, and how many there are.
+const LOOK: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 100;
+
+/// `None`: it is still somebody else's.
+fn lock_soon(file: &File) -> Option<io::Result<()>> {
+    for _ in 0..LOOKS {
+        match file.try_lock() {
+            Ok(()) => return Some(Ok(())),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOOK),
+            Err(TryLockError::Error(failed)) => return Some(Err(failed)),
+        }
+    }
+    None
 }
 
 /// The directory.
@@ -66,18 +96,25 @@ impl Home {
         directory(&self.0.join(format!("{}_{}", place.host(), place.port()))).map(Drawer)
     }
 
-    /// The right to log in, of one process at a time; and whether another had it meanwhile, who may have logged in.
+    /// The right to log in, of one process at a time; and whether another had it meanwhile, who may have logged in. Whoever
+    /// waits for a person says so, and waits as long as that takes; others wait for a moment.
     ///
     /// # Errors
     /// See [`HomeError`].
-    pub fn turn(&self) -> Result<(File, bool), HomeError> {
+    pub fn turn(&self, patience: Patience) -> Result<(File, bool), HomeError> {
         let path = self.0.join("lock");
         let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = open().map_err(error(&path))?;
         match file.try_lock() {
             Ok(()) => Ok((file, false)),
             Err(TryLockError::WouldBlock) => {
-                file.lock().map_err(error(&path))?;
+                match patience {
+                    Patience::APersons(waiting) => {
+                        waiting();
+                        file.lock().map_err(error(&path))?;
+                    }
+                    Patience::AMoment => lock_soon(&file).ok_or(HomeError::Busy)?.map_err(error(&path))?,
+                }
                 Ok((file, true))
             }
             Err(TryLockError::Error(failed)) => Err(error(&path)(failed)),
@@ -184,7 +221,7 @@ mod tests {
     fn a_turn_is_taken_by_one_alone() {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::at(&directory.path().join("cotter")).unwrap();
-        let (turn, waited) = home.turn().unwrap();
+        let (turn, waited) = home.turn(Patience::AMoment).unwrap();
         assert!(!waited);
         let other = File::open(home.path().join("lock")).unwrap();
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));

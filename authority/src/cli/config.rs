@@ -5,10 +5,11 @@ use serde_json::json;
 
 use super::{Common, Failure};
 use crate::ca::CaKeys;
+use crate::tls::Tls;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Read the configuration, the roles and the CA keys; the first thing that is wrong is named
+    /// Read the configuration and all that it names, as a reload does; the first thing that is wrong is named
     Check,
 }
 
@@ -17,6 +18,11 @@ pub(super) fn config(common: &Common, command: &Command) -> Result<(), Failure> 
     let config = common.load()?;
     let roles = config.roles().map_err(Failure::usage)?;
     let keys = CaKeys::load(&config.ca_keys).map_err(Failure::usage)?;
+    config.rules(&keys.public_lines().map_err(Failure::usage)?).map_err(Failure::usage)?;
+    // One of our own making is made when it is needed.
+    if config.tls.is_some() {
+        Tls::load(&config).map_err(Failure::usage)?;
+    }
     if common.json {
         let keys: Vec<String> = keys.fingerprints().map(|key| key.to_string()).collect();
         let roles: Vec<&str> = roles.iter().map(|role| role.name.as_str()).collect();

@@ -9,6 +9,7 @@ use cotter_api::{Authority, AuthorityError, Fingerprint, Issued, LoginRequest, P
 
 use super::{Context, Failure, renewal, ssh, status};
 use crate::credential::{CredentialError, NewKey};
+use crate::home::Patience;
 use crate::known::Known;
 use crate::terminal::{self, AskError};
 use crate::whereabouts::Route;
@@ -49,8 +50,11 @@ pub(super) async fn login(context: Context, options: Options) -> Result<ExitCode
     let known = known(&context, options).await?;
     if if_needed {
         renewal::renew(&context, &known).await?;
+    } else if !password_stdin && !terminal::is_there() {
+        return Err(AskError::NoTerminal.into());
     } else {
-        let (_turn, _waited) = context.home.turn()?;
+        let patience = if password_stdin { Patience::AMoment } else { renewal::A_PERSONS };
+        let (_turn, _waited) = context.home.turn(patience)?;
         log_in(&context, &known, password_stdin).await?;
     }
     if context.authorities.last() != Some(&known) {

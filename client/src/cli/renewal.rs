@@ -3,8 +3,13 @@
 use super::standing::Standing;
 use super::{Context, Failure, login};
 use crate::credential::Unfit;
+use crate::home::Patience;
 use crate::known::Known;
 use crate::terminal;
+
+/// Somebody sits at the terminal, and sees what is waited for.
+pub(super) const A_PERSONS: Patience =
+    Patience::APersons(|| eprintln!("cotter: another cotter is asking for your password; waiting for it"));
 
 /// Sees to it that the certificate is of use, as far as the authority can tell.
 pub(super) async fn renew(context: &Context, known: &Known) -> Result<(), Failure> {
@@ -14,7 +19,7 @@ pub(super) async fn renew(context: &Context, known: &Known) -> Result<(), Failur
         return Err(Failure::refused(format!("{unfit}; {what}")));
     }
     // Of several that are started at once, one asks.
-    let (_turn, waited) = context.home.turn()?;
+    let (_turn, waited) = context.home.turn(A_PERSONS)?;
     if waited && self::unfit(context, known).await?.is_none() {
         return Ok(());
     }
