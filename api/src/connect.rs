@@ -46,21 +46,31 @@ pub(crate) async fn connect(place: &Place, family: Option<Family>) -> io::Result
     let preferred = Family::of(addresses[0].ip());
     let (first, second): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| Family::of(address.ip()) == preferred);
-    let (mut first, mut second) =
-        (pin!(TcpStream::connect(&first[..])), pin!(TcpStream::connect(&second[..])));
-    // What the preferred family says is what counts if neither works.
+    race(TcpStream::connect(&first[..]), TcpStream::connect(&second[..])).await
+}
+
+/// Whichever of the two is there first, the first one with its head start. What the first one says is what counts if neither
+/// works.
+async fn race<T>(
+    first: impl Future<Output = io::Result<T>>,
+    second: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let (mut first, mut second) = (pin!(first), pin!(second));
     match timeout(HEAD_START, first.as_mut()).await {
-        Ok(Ok(stream)) => return Ok(stream),
+        Ok(Ok(done)) => return Ok(done),
         Ok(Err(error)) => return second.await.map_err(|_other| error),
         Err(_elapsed) => {}
     }
+    // Each arm waits for the other one alone: what has ended is not asked again.
     tokio::select! {
         done = first.as_mut() => match done {
-            Ok(stream) => Ok(stream),
+            Ok(done) => Ok(done),
             Err(error) => second.await.map_err(|_other| error),
         },
-        Ok(stream) = second.as_mut() => Ok(stream),
-        else => Err(io::ErrorKind::NotConnected.into()),
+        done = second.as_mut() => match done {
+            Ok(done) => Ok(done),
+            Err(_other) => first.await,
+        },
     }
 }
 
@@ -68,6 +78,32 @@ pub(crate) async fn connect(place: &Place, family: Option<Family>) -> io::Result
 mod tests {
     use super::*;
     use tokio::net::TcpListener;
+    use tokio::time::sleep;
+
+    /// An end that comes at once, within the head start, or behind it.
+    async fn ends(after: u64, how: Result<&'static str, &'static str>) -> io::Result<&'static str> {
+        if after > 0 {
+            sleep(Duration::from_millis(after)).await;
+        }
+        how.map_err(io::Error::other)
+    }
+
+    #[tokio::test]
+    async fn whichever_works_is_taken_and_the_first_ones_error_counts_if_neither_does() {
+        let (late, later) = (300, 350);
+        for first in [0, late, later] {
+            for second in [0, late, later] {
+                let race = |one, other| async move {
+                    let done = race(ends(first, one), ends(second, other)).await;
+                    done.map_err(|error| error.to_string())
+                };
+                assert_eq!(race(Err("a"), Err("b")).await, Err("a".to_owned()), "{first} {second}");
+                assert_eq!(race(Err("a"), Ok("two")).await, Ok("two"), "{first} {second}");
+                assert_eq!(race(Ok("one"), Err("b")).await, Ok("one"), "{first} {second}");
+                assert!(race(Ok("one"), Ok("two")).await.is_ok(), "{first} {second}");
+            }
+        }
+    }
 
     #[tokio::test]
     async fn an_address_is_of_one_family_and_a_connection_stays_in_the_one_that_is_named() {
