@@ -78,6 +78,7 @@ async fn race<T>(
 mod tests {
     use super::*;
     use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
     use tokio::time::sleep;
 
     /// An end that comes at once, within the head start, or behind it.
@@ -90,18 +91,21 @@ mod tests {
 
     #[tokio::test]
     async fn whichever_works_is_taken_and_the_first_ones_error_counts_if_neither_does() {
-        let (late, later) = (300, 350);
-        for first in [0, late, later] {
-            for second in [0, late, later] {
-                let race = |one, other| async move {
-                    let done = race(ends(first, one), ends(second, other)).await;
-                    done.map_err(|error| error.to_string())
-                };
+        let mut cases = JoinSet::new();
+        for (first, second) in [0, 300, 350].into_iter().flat_map(|one| [(one, 0), (one, 300), (one, 350)]) {
+            let race = move |one, other| async move {
+                let done = race(ends(first, one), ends(second, other)).await;
+                done.map_err(|error| error.to_string())
+            };
+            cases.spawn(async move {
                 assert_eq!(race(Err("a"), Err("b")).await, Err("a".to_owned()), "{first} {second}");
                 assert_eq!(race(Err("a"), Ok("two")).await, Ok("two"), "{first} {second}");
                 assert_eq!(race(Ok("one"), Err("b")).await, Ok("one"), "{first} {second}");
                 assert!(race(Ok("one"), Ok("two")).await.is_ok(), "{first} {second}");
-            }
+            });
+        }
+        while let Some(case) = cases.join_next().await {
+            case.unwrap();
         }
     }
 
