@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use cotter_client::cli::Cli;
 
 fn main() -> ExitCode {
-    Cli::parse().run()
+    Cli::read(std::env::args_os()).run()
 }

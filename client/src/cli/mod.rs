@@ -8,6 +8,7 @@ mod ssh_config;
 mod standing;
 mod status;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -152,7 +153,27 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// The same command line, but what follows `ssh` is ssh's as it stands: a `--` that protects ssh from a host's name is not
+/// used up here.
+fn left_to_ssh(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.collect();
+    let mut at = 1;
+    while let Some(option) = arguments.get(at).filter(|word| word.as_encoded_bytes().starts_with(b"-")) {
+        at += if option == "--authority" { 2 } else { 1 };
+    }
+    if arguments.get(at).is_some_and(|word| word == "ssh") {
+        arguments.insert(at + 1, "--".into());
+    }
+    arguments
+}
+
 impl Cli {
+    /// Reads a command line, the program's name first; ends the process if it is none.
+    #[must_use]
+    pub fn read(arguments: impl Iterator<Item = OsString>) -> Self {
+        Self::parse_from(left_to_ssh(arguments))
+    }
+
     /// Does what the command line says.
     #[must_use]
     pub fn run(self) -> ExitCode {
@@ -185,5 +206,31 @@ impl Command {
             Self::Logout => logout::logout(&context),
             Self::SshConfig(options) => ssh_config::ssh_config(&context, &options),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_ssh_is_ssh_s_as_it_stands() {
+        let read = |line: &str| {
+            let cli = Cli::read(line.split(' ').map(OsString::from));
+            let Command::Ssh(options) = cli.command else { panic!("{line}") };
+            let arguments: Vec<_> = options.arguments.iter().map(|it| it.to_string_lossy()).collect();
+            (arguments.join(" "), cli.json)
+        };
+        for (line, left) in [
+            ("cotter ssh -- -oProxyCommand=x", "-- -oProxyCommand=x"),
+            ("cotter ssh -J a -- node ls -l", "-J a -- node ls -l"),
+            ("cotter ssh node -- ls", "node -- ls"),
+            ("cotter ssh -V", "-V"),
+            ("cotter ssh --json --help node", "--json --help node"),
+        ] {
+            assert_eq!(read(line), (left.to_owned(), false), "{line}");
+        }
+        let told = "cotter --json --authority https://ssh ssh -- node";
+        assert_eq!(read(told), ("-- node".to_owned(), true));
     }
 }

@@ -28,7 +28,7 @@ const FAILED: i32 = 255;
 pub(super) struct Options {
     /// What ssh takes
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "SSH ARGUMENTS")]
-    arguments: Vec<OsString>,
+    pub(super) arguments: Vec<OsString>,
 }
 
 pub(super) async fn ssh(context: &Context, options: &Options) -> Result<ExitCode, Failure> {
