@@ -6,7 +6,7 @@ use base64ct::{Base64, Encoding};
 use cotter_api::Family;
 use pinning::{Address, Certificate, Cidr, Identity, Pins};
 use ssh_key::rand_core::OsRng;
-use ssh_key::{Algorithm, LineEnding, PrivateKey};
+use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 
 use crate::home::{self, Drawer, HomeError};
 use crate::ssh_agent::{SshAgent, SshAgentError};
@@ -102,6 +102,22 @@ impl NewKey {
         self.0.public_key().to_openssh()
     }
 
+    /// That a certificate is this key's and this user's: what lies there from before is not given up for anything else.
+    ///
+    /// # Errors
+    /// [`CredentialError::NoCertificate`].
+    pub fn require_own(&self, certificate: &str, user: &str) -> Result<(), CredentialError> {
+        let parsed =
+            Certificate::parse(certificate.trim()).map_err(|_denial| CredentialError::NoCertificate)?;
+        let identity = parsed.identity();
+        let own = self.0.public_key().fingerprint(HashAlg::Sha256).to_string();
+        if identity.key == own && identity.key_id == user && certificate.trim().lines().count() == 1 {
+            Ok(())
+        } else {
+            Err(CredentialError::NoCertificate)
+        }
+    }
+
     /// Puts it and its certificate where ssh looks for them.
     ///
     /// # Errors
@@ -128,8 +144,10 @@ impl NewKey {
         let end = Certificate::parse(certificate.trim()).map_err(|_denial| CredentialError::NoCertificate)?;
         let left = Duration::from_secs(end.identity().valid_before.saturating_sub(unix()));
         let certified = blob(certificate).ok_or(CredentialError::NoCertificate)?;
+        // One that is away takes nothing, and what was there before stays.
+        let mut agent = SshAgent::connect()?;
         forget(drawer)?;
-        SshAgent::connect()?.add(keys, &certified, comment, left)?;
+        agent.add(keys, &certified, comment, left)?;
         Ok(self.store_public(certificate, drawer)?)
     }
 
@@ -154,7 +172,7 @@ pub enum CredentialError {
     #[error(transparent)]
     Agent(#[from] SshAgentError),
     /// The authority has sent something else.
-    #[error("what the authority sent is no certificate of this key")]
+    #[error("what the authority sent is no certificate of this key and user")]
     NoCertificate,
 }
 

@@ -96,17 +96,17 @@ impl Home {
         directory(&self.0.join(format!("{}_{}", place.host(), place.port()))).map(Drawer)
     }
 
-    /// The right to log in, of one process at a time; and whether another had it meanwhile, who may have logged in. Whoever
-    /// waits for a person says so, and waits as long as that takes; others wait for a moment.
+    /// The right to log in, of one process at a time. Whoever waits for a person says so, and waits as long as that takes;
+    /// others wait for a moment.
     ///
     /// # Errors
     /// See [`HomeError`].
-    pub fn turn(&self, patience: Patience) -> Result<(File, bool), HomeError> {
+    pub fn turn(&self, patience: Patience) -> Result<File, HomeError> {
         let path = self.0.join("lock");
         let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = open().map_err(error(&path))?;
         match file.try_lock() {
-            Ok(()) => Ok((file, false)),
+            Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {
                 match patience {
                     Patience::APersons(waiting) => {
@@ -115,7 +115,7 @@ impl Home {
                     }
                     Patience::AMoment => lock_soon(&file).ok_or(HomeError::Busy)?.map_err(error(&path))?,
                 }
-                Ok((file, true))
+                Ok(file)
             }
             Err(TryLockError::Error(failed)) => Err(error(&path)(failed)),
         }
@@ -221,8 +221,7 @@ mod tests {
     fn a_turn_is_taken_by_one_alone() {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::at(&directory.path().join("cotter")).unwrap();
-        let (turn, waited) = home.turn(Patience::AMoment).unwrap();
-        assert!(!waited);
+        let turn = home.turn(Patience::AMoment).unwrap();
         let other = File::open(home.path().join("lock")).unwrap();
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
         drop(turn);

@@ -54,7 +54,7 @@ pub async fn run(config_path: &Path) -> Result<(), StartError> {
     let mut tasks = spawn(&daemon, sockets)?;
     tasks.spawn(serve_metrics(Arc::clone(&daemon)));
     daemon.started();
-    wait_for_the_end(&daemon).await?;
+    wait_for_the_end(&daemon, &mut tasks).await?;
     daemon.sessions.say_no_more();
     daemon.audit.write(What::AgentStopped, Subject::default());
     daemon.audit.summarise_all();
@@ -207,7 +207,8 @@ fn spawn(daemon: &Arc<Daemon>, sockets: Sockets) -> Result<JoinSet<()>, StartErr
 }
 
 /// SIGHUP reloads; SIGTERM and SIGINT end.
-async fn wait_for_the_end(daemon: &Arc<Daemon>) -> io::Result<()> {
+/// A task that ends by itself is a fault: systemd starts a new agent, which takes over.
+async fn wait_for_the_end(daemon: &Arc<Daemon>, tasks: &mut JoinSet<()>) -> io::Result<()> {
     let mut reloads = signal(SignalKind::hangup())?;
     let mut terminations = signal(SignalKind::terminate())?;
     let mut interrupts = signal(SignalKind::interrupt())?;
@@ -216,6 +217,9 @@ async fn wait_for_the_end(daemon: &Arc<Daemon>) -> io::Result<()> {
             _ = terminations.recv() => return Ok(()),
             _ = interrupts.recv() => return Ok(()),
             _ = reloads.recv() => reload::reload(daemon),
+            Some(Err(panicked)) = tasks.join_next() => {
+                return Err(io::Error::other(format!("a task of the agent's has ended: {panicked}")));
+            }
         }
     }
 }

@@ -54,7 +54,7 @@ pub(super) async fn login(context: Context, options: Options) -> Result<ExitCode
         return Err(AskError::NoTerminal.into());
     } else {
         let patience = if password_stdin { Patience::AMoment } else { renewal::A_PERSONS };
-        let (_turn, _waited) = context.home.turn(patience)?;
+        let _turn = context.home.turn(patience)?;
         log_in(&context, &known, password_stdin).await?;
     }
     if context.authorities.last() != Some(&known) {
@@ -140,6 +140,7 @@ pub(super) async fn log_in(context: &Context, known: &Known, password_stdin: boo
             Ok(issued) => break issued,
         }
     };
+    key.require_own(&issued.certificate, &known.user).map_err(Failure::refused)?;
     let drawer = context.drawer(known)?;
     let kept = if known.ssh_agent {
         key.hand_over(&issued.certificate, &format!("{} at {}", known.user, known.authority), &drawer)

@@ -19,10 +19,9 @@ pub(super) async fn renew(context: &Context, known: &Known) -> Result<(), Failur
         return Err(Failure::refused(format!("{unfit}; {what}")));
     }
     // Of several that are started at once, one asks.
-    let (_turn, waited) = context.home.turn(A_PERSONS)?;
-    if waited && self::unfit(context, known).await?.is_none() {
-        return Ok(());
-    }
+    let _turn = context.home.turn(A_PERSONS)?;
+    // Somebody may have logged in between the first look and now.
+    let Some(unfit) = self::unfit(context, known).await? else { return Ok(()) };
     eprintln!("cotter: {unfit}; logging in again");
     login::log_in(context, known, false).await
 }

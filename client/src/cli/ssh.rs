@@ -70,6 +70,7 @@ async fn run(ssh: &mut Command) -> Result<i32, Failure> {
     let listen = |kind| signal(kind).map_err(Failure::unreachable);
     // Those that a terminal sends come to ssh, too.
     let (_interrupt, _quit) = (listen(SignalKind::interrupt())?, listen(SignalKind::quit())?);
+    let _stop = listen(SignalKind::from_raw(Signal::TSTP.as_raw()))?;
     let (mut terminate, mut hangup) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
     let mut end = spawn_blocking(move || await_end(pid));
     loop {
