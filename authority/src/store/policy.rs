@@ -114,12 +114,12 @@ impl Store {
     }
 
     /// Begins a change of what nodes follow. The version is raised first: changes come one after the other, in the order
-    /// of their versions. It is the time of day if that is more: so it passes what nodes know also after the storage was put
-    /// back to an earlier day.
+    /// of their versions. It is the time of day, Unix milliseconds, if that is more: so it passes what nodes know also after
+    /// the storage was put back to an earlier day.
     pub(super) async fn change(&self) -> Result<Transaction<'static, Any>, StoreError> {
         let mut change = self.pool.begin().await?;
         let raise = "UPDATE counter SET value = CASE WHEN value < $1 THEN $1 ELSE value + 1 END WHERE name = 'policy'";
-        sqlx::query(raise).bind(clock::unix().cast_signed()).execute(&mut *change).await?;
+        sqlx::query(raise).bind(clock::unix_millis().cast_signed()).execute(&mut *change).await?;
         if self.is_postgres {
             // It is sent with the commit, and only then.
             sqlx::query(sqlx::AssertSqlSafe(format!("NOTIFY {CHANNEL}"))).execute(&mut *change).await?;
@@ -238,7 +238,7 @@ mod tests {
     async fn each_change_raises_the_version_and_what_changes_nothing_does_not() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(&directory).await;
-        let today = clock::unix();
+        let today = clock::unix_millis();
         assert!(store.publish("{}").await.unwrap());
         let published = store.policy_version().await.unwrap();
         assert!(published >= today, "more than any copy of an earlier day knows");
