@@ -35,6 +35,7 @@ impl Story {
         // The authority's roles, and none of the node's.
         roles("pin_source_ip: true").write(&lab)?;
         let authority = Authority::start(&lab, "")?;
+        lab.let_the_agent_follow()?;
         let agent = own(AgentSetup::new("enforce").following(&authority)?)?.start(&lab)?;
         let story = SshdSetup::with_cotter(&authority.ca)?.line(&Authority::trusted_by_sshd());
         version_above(&agent, 0)?;
@@ -104,6 +105,23 @@ fn version_above(agent: &Agent, version: u64) -> Result<()> {
     eventually("a policy is in force", || {
         Ok(following(agent)?["version"].as_u64().filter(|it| *it > version).map(drop))
     })
+}
+
+/// The unit keeps the agent from what only nodes that follow need.
+#[test]
+fn the_units_agent_says_what_it_needs_to_follow_and_follows_with_it() -> Result<()> {
+    let lab = Lab::with_systemd()?;
+    roles("pin_source_ip: true").write(&lab)?;
+    let authority = Authority::start(&lab, "")?;
+    let mut agent = AgentSetup::new("enforce").following(&authority)?.start(&lab)?;
+    eventually("the agent says what it needs", || {
+        let error = following(&agent)?["error"].clone();
+        Ok(error.as_str().filter(|error| error.contains("cotter-agent.service.d/authority.conf")).map(drop))
+    })?;
+    lab.let_the_agent_follow()?;
+    agent.stop()?;
+    agent.start()?;
+    version_above(&agent, 0)
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::call::FollowingStatus;
 use super::locks::Locks;
-use super::{Daemon, lock};
+use super::{Daemon, lock, network};
 use crate::audit::{CutCause, Subject, What};
 use crate::clock;
 use crate::config::{Config, FollowError, Followed};
@@ -108,7 +108,8 @@ pub(super) async fn follow(daemon: Arc<Daemon>) {
                 wait.is_zero() || asked.elapsed() >= SOON
             }
             Err(error) => {
-                daemon.following.failed(&error.to_string());
+                let cause = network::why_there_is_none().map_or_else(|| error.to_string(), str::to_owned);
+                daemon.following.failed(&cause);
                 false
             }
         };

@@ -9,6 +9,7 @@ mod follow;
 mod locks;
 mod metrics;
 mod mode;
+mod network;
 mod penalties;
 mod reload;
 mod serve;

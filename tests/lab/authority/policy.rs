@@ -8,10 +8,13 @@ use super::{AUTHORITY, Authority};
 use crate::agent::AgentSetup;
 use crate::ca::Identity;
 use crate::client::Client;
+use crate::lab::Lab;
 use crate::place::Place;
 
 /// What a node that follows writes for its sshd.
 const USER_CA: &str = "/var/lib/cotter/authority/user_ca.pub";
+/// What lets the unit's agent onto the network.
+const DROP_IN: &str = include_str!("../../../packaging/systemd/authority.conf");
 
 impl AgentSetup {
     /// Follows an authority, and has no roles of the node's own.
@@ -20,6 +23,17 @@ impl AgentSetup {
         let url = authority.url();
         let table = format!("url = \"{url}\"\nkey = \"{key}\"\nfingerprint = \"{fingerprint}\"");
         Ok(self.line("roles_dir = \"/etc/cotter/own-roles.d\"").last(&format!("\n[authority]\n{table}")))
+    }
+}
+
+impl Lab {
+    /// The unit's drop-in for nodes that follow, if there is a systemd; it counts from the agent's next start.
+    pub fn let_the_agent_follow(&self) -> Result<()> {
+        if !self.has_systemd() {
+            return Ok(());
+        }
+        self.node().write("/etc/systemd/system/cotter-agent.service.d/authority.conf", DROP_IN)?;
+        self.node().run("systemctl", &["daemon-reload"]).map(drop)
     }
 }
 
