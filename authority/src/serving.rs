@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use cotter_api::Rules;
+use pinning::Role;
 use tokio_rustls::TlsAcceptor;
 
 use crate::audit::Audit;
@@ -10,7 +12,7 @@ use crate::config::{Config, ConfigError, ProxyProtocol};
 use crate::http::Authority;
 use crate::login::Logins;
 use crate::password::Passwords;
-use crate::policy::{Feed, PolicyError, Publisher};
+use crate::policy::{Feed, Publisher};
 use crate::statement::Witness;
 use crate::store::Store;
 use crate::throttle::Throttle;
@@ -49,29 +51,31 @@ pub(crate) enum ServingError {
     Tls(#[from] TlsError),
     #[error("the CA keys cannot be told to nodes: {0}")]
     Lines(#[from] ssh_key::Error),
-    #[error("the policy cannot be published: {0}")]
-    Policy(#[from] PolicyError),
 }
 
-/// Publishes what nodes are to go by; the keys that they are told.
-///
-/// # Errors
-/// The first that cannot be used; nothing is published then.
-pub(crate) async fn publish(config: &Config, publisher: &Publisher) -> Result<CaKeys, ServingError> {
-    let ca = CaKeys::load(&config.ca_keys)?;
-    publisher.publish(&config.rules(&ca.public_lines()?)?).await?;
-    Ok(ca)
+/// What the files say, and all that they name, read and found right.
+pub(crate) struct Loaded {
+    roles: Vec<Role>,
+    tls: Tls,
+    ca: CaKeys,
+    /// What nodes are to go by.
+    pub(crate) rules: Rules,
+}
+
+impl Loaded {
+    /// # Errors
+    /// The first that cannot be used.
+    pub(crate) fn from(config: &Config) -> Result<Self, ServingError> {
+        let ca = CaKeys::load(&config.ca_keys)?;
+        let rules = config.rules(&ca.public_lines()?)?;
+        Ok(Self { roles: config.roles()?, tls: Tls::load(config)?, ca, rules })
+    }
 }
 
 impl Serving {
-    /// Reads all that the configuration names, and publishes what nodes are to go by.
-    ///
-    /// # Errors
-    /// The first that cannot be used; nothing is published then.
-    pub(crate) async fn new(config: &Config, kept: &Kept) -> Result<Self, ServingError> {
-        let roles = config.roles()?;
-        let tls = Tls::load(config)?;
-        let ca = publish(config, &kept.publisher).await?;
+    /// What connections are served with from now on.
+    pub(crate) fn new(config: &Config, loaded: Loaded, kept: &Kept) -> Self {
+        let Loaded { roles, tls, ca, .. } = loaded;
         let logins = Logins {
             store: kept.store.clone(),
             cluster: config.name.clone(),
@@ -89,11 +93,11 @@ impl Serving {
             feed: Arc::clone(&kept.feed),
             policy_readers: config.policy_readers.clone(),
         };
-        Ok(Self {
+        Self {
             authority: Arc::new(authority),
             tls: TlsAcceptor::from(tls.server),
             proxied: config.proxy_protocol,
             fingerprint: tls.fingerprint,
-        })
+        }
     }
 }

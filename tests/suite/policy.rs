@@ -107,6 +107,30 @@ fn version_above(agent: &Agent, version: u64) -> Result<()> {
     })
 }
 
+#[test]
+fn what_the_disk_does_not_take_counts_is_told_and_is_written_once_there_is_room() -> Result<()> {
+    let lab = Lab::start()?;
+    let kept = "/var/lib/cotter/authority";
+    lab.node().run(
+        "sh",
+        &["-ec", &format!("mkdir -m 755 {kept}; mount -t tmpfs -o size=128k,mode=755 full {kept}")],
+    )?;
+    let mut story = Story::in_lab(lab, Ok)?;
+    let login = story.alice()?;
+    story.lab.node().run("sh", &["-c", &format!("cat /dev/zero >{kept}/full; ls -l {kept}/full")])?;
+    story.authority.run(&["lock", "--user", "alice"])?;
+    story.denied(&login, "locked")?;
+    let error = || Ok::<_, anyhow::Error>(following(&story.agent)?["error"].clone());
+    ensure!(error()?.as_str().is_some_and(|it| it.contains("will not outlive the agent")), "{}", error()?);
+
+    story.lab.node().run("rm", &[&format!("{kept}/full")])?;
+    eventually("it is written", || Ok(error()?.is_null().then_some(())))?;
+    story.authority.kill9()?;
+    story.agent.kill9()?;
+    story.agent.start()?;
+    story.denied(&login, "locked")
+}
+
 /// The unit keeps the agent from what only nodes that follow need.
 #[test]
 fn the_units_agent_says_what_it_needs_to_follow_and_follows_with_it() -> Result<()> {
@@ -257,8 +281,12 @@ fn a_policy_signed_by_another_key_is_refused() -> Result<()> {
     let mut story = Story::begin()?;
     let version = story.version()?;
     let login = story.alice()?;
+    // Where the key is lost, none is made unasked.
     story.restart_authority(
         "rm /var/lib/cotter-authority/policy
+         code=0; cotter-authority run 2>/root/said || code=$?
+         [ $code = 2 ] && grep -q 'Put it back from your copy' /root/said
+         cotter-authority init
          cotter-authority lock --user alice",
     )?;
     story.refused("not by a key that is trusted", version)?;

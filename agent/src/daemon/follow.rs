@@ -8,6 +8,7 @@ use crate::clock;
 use crate::config::{Config, FollowError, Followed};
 use crate::session::{SessionId, lock_matches};
 use cotter_api::{Authority, AuthorityError, SignedPolicy};
+use pinning::Lock;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -33,6 +34,8 @@ pub(super) struct Following {
     /// The configuration names another authority, or none.
     anew: Notify,
     heard: Mutex<Heard>,
+    /// Why what is followed could not be written.
+    unkept: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -52,7 +55,7 @@ impl Following {
         if let Some(error) = &heard.error {
             tracing::error!("the authority's policy that was kept is not in force: {error}");
         }
-        Self { anew: Notify::new(), heard: Mutex::new(heard) }
+        Self { heard: Mutex::new(heard), ..Self::default() }
     }
 
     /// The configuration has changed.
@@ -74,6 +77,24 @@ impl Following {
             tracing::warn!("the authority's policy: {error}");
         }
         error
+    }
+
+    /// What is followed has been written, or could not be; logs what is new of it.
+    pub(super) fn kept(&self, done: Result<(), String>) {
+        let mut unkept = lock(&self.unkept);
+        match (&*unkept, &done) {
+            (before, Err(error)) if before.as_ref() != Some(error) => {
+                tracing::error!("{error}; it is tried again")
+            }
+            (Some(_), Ok(())) => tracing::info!("what the authority says is written again"),
+            _ => {}
+        }
+        *unkept = done.err();
+    }
+
+    /// Why what is followed could not be written, if so.
+    pub(super) fn unkept(&self) -> Option<String> {
+        lock(&self.unkept).clone()
     }
 
     /// Whether a refusal is to be written.
@@ -169,8 +190,8 @@ impl Daemon {
             Err(error) => {
                 let locked = config.with_locks_of(followed, &error);
                 self.follow_locks(&locked);
-                keep(&locked);
                 *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(locked);
+                self.keep();
                 return Err(error);
             }
         };
@@ -181,10 +202,9 @@ impl Daemon {
             cut: cut.len(),
             left_out: new.left_out.clone(),
         };
-        keep(&new);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         self.audit.write(what, Subject::default());
-        self.tell_sshd();
+        self.keep();
         // The hook knows how principals are named.
         let _logged = self.change_mode("authority", |_| ());
         if followed.document.unknown_locks() > 0 {
@@ -199,6 +219,11 @@ impl Daemon {
         let followed =
             config.newest_followed().map(|followed| Locks::of_policy(followed)).unwrap_or_default();
         let (new, gone) = self.locks().follow(followed);
+        self.locks_changed(new, gone)
+    }
+
+    /// Cuts what new locks hit, and says what has come and gone.
+    pub(super) fn locks_changed(&self, new: Vec<Lock>, gone: Vec<Lock>) -> Vec<SessionId> {
         let now = clock::unix();
         let hit = |record: &_| new.iter().any(|lock| lock_matches(lock, record, now));
         let cut = if new.is_empty() { Vec::new() } else { self.sessions.cut_where(CutCause::Lock, hit) };
@@ -215,16 +240,6 @@ impl Daemon {
         cut
     }
 
-    /// Keeps the file of CA keys up to date that sshd may be pointed to.
-    pub(super) fn tell_sshd(&self) {
-        let config = self.config();
-        if config.authority.is_some()
-            && let Err(error) = config.write_user_ca()
-        {
-            tracing::error!("sshd is not told of CA keys: {error}");
-        }
-    }
-
     /// How following goes; `None`: nobody is followed.
     pub(super) fn following(&self) -> Option<FollowingStatus> {
         let config = self.config();
@@ -237,15 +252,9 @@ impl Daemon {
             version: document.map(|document| document.version),
             issued_at: document.map(|document| document.issued_at),
             heard_at: heard.at,
-            error: heard.error.or_else(|| config.follow_error.clone()),
+            error: heard.error.or_else(|| config.follow_error.clone()).or_else(|| self.following.unkept()),
             left_out: config.left_out.clone(),
         })
-    }
-}
-
-fn keep(config: &Config) {
-    if let Err(error) = config.keep_followed() {
-        tracing::error!("the authority's policy is in force and will not outlive the agent: {error}");
     }
 }
 

@@ -15,9 +15,9 @@ const MAX_LOCKS: usize = 10_000;
 #[derive(Debug, Default)]
 pub(crate) struct Locks {
     own: Vec<Lock>,
-    /// With ids that say whose they are.
+    /// With ids that say whose they are; also those that have run out, for a clock that was ahead is set back.
     followed: Vec<Lock>,
-    /// Both.
+    /// Both, as far as they had not run out when this was last looked at.
     locks: Arc<[Lock]>,
 }
 
@@ -27,12 +27,18 @@ const FOLLOWED: &str = "authority/";
 impl Locks {
     pub(super) fn new(own: Vec<Lock>, followed: Vec<Lock>) -> Self {
         let mut locks = Self { own, followed, locks: Arc::default() };
-        locks.join();
+        locks.join(clock::unix());
         locks
     }
 
-    fn join(&mut self) {
-        self.locks = self.own.iter().chain(&self.followed).cloned().collect();
+    /// What is new in force, and what is so no more.
+    fn join(&mut self, now: u64) -> (Vec<Lock>, Vec<Lock>) {
+        let locks =
+            self.own.iter().chain(&self.followed).filter(|lock| lock.in_force(now)).cloned().collect();
+        let before = std::mem::replace(&mut self.locks, locks);
+        let (old, new): (HashSet<&Lock>, HashSet<&Lock>) =
+            (before.iter().collect(), self.locks.iter().collect());
+        (new.difference(&old).copied().cloned().collect(), old.difference(&new).copied().cloned().collect())
     }
 
     /// The node's own.
@@ -53,13 +59,8 @@ impl Locks {
 
     /// Replaces those of the authority; what is new, and what is gone.
     pub(super) fn follow(&mut self, followed: Vec<Lock>) -> (Vec<Lock>, Vec<Lock>) {
-        let now = clock::unix();
-        let followed: Vec<Lock> = followed.into_iter().filter(|lock| lock.in_force(now)).collect();
-        let before = std::mem::replace(&mut self.followed, followed);
-        self.join();
-        let (old, new): (HashSet<&Lock>, HashSet<&Lock>) =
-            (before.iter().collect(), self.followed.iter().collect());
-        (new.difference(&old).copied().cloned().collect(), old.difference(&new).copied().cloned().collect())
+        self.followed = followed;
+        self.join(clock::unix())
     }
 
     /// All of them, shared; some may have run out since the latest sweep.
@@ -91,7 +92,7 @@ impl Locks {
         let until = seconds.map(|seconds| created.saturating_add(seconds));
         let lock = Lock { id, target, until, reason: reason.unwrap_or_default(), created };
         self.own.push(lock.clone());
-        self.join();
+        self.join(clock::unix());
         Ok(lock)
     }
 
@@ -99,19 +100,56 @@ impl Locks {
     pub(super) fn remove(&mut self, id: &str) -> bool {
         let before = self.own.len();
         self.own.retain(|lock| lock.id != id);
-        self.join();
+        self.join(clock::unix());
         self.own.len() < before
     }
 
-    /// Takes those away that have run out.
-    pub(super) fn remove_ended(&mut self) -> Vec<Lock> {
+    /// Takes those away that have run out, and takes up those of the authority's again that run on by a clock that was set
+    /// back; what is new, and what is gone.
+    pub(super) fn look_at_the_clock(&mut self, now: u64) -> (Vec<Lock>, Vec<Lock>) {
+        let in_force = self.own.iter().chain(&self.followed).filter(|lock| lock.in_force(now)).count();
+        // What is listed are some of them, if none of it has ended; and all, if there are as many.
+        let unchanged = self.locks.iter().all(|lock| lock.in_force(now)) && self.locks.len() == in_force;
+        let changes = if unchanged { (Vec::new(), Vec::new()) } else { self.join(now) };
+        self.own.retain(|lock| lock.in_force(now));
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn until(id: &str, until: u64) -> Lock {
+        let target = LockTarget::Login("alice".to_owned());
+        Lock { id: id.to_owned(), target, until: Some(until), reason: String::new(), created: 0 }
+    }
+
+    fn ids(locks: &[Lock]) -> Vec<&str> {
+        locks.iter().map(|lock| lock.id.as_str()).collect()
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_takes_none_of_the_authoritys_locks_away_for_good() {
         let now = clock::unix();
-        let ended: Vec<Lock> = self.locks.iter().filter(|lock| !lock.in_force(now)).cloned().collect();
-        if !ended.is_empty() {
-            self.own.retain(|lock| lock.in_force(now));
-            self.followed.retain(|lock| lock.in_force(now));
-            self.join();
-        }
-        ended
+        let mut locks = Locks::new(vec![until("own", now + 10)], vec![until("theirs", now + 10)]);
+        let (new, gone) = locks.look_at_the_clock(now);
+        assert!(new.is_empty() && gone.is_empty());
+        let (new, mut gone) = locks.look_at_the_clock(now + 10);
+        gone.sort_by(|a, b| a.id.cmp(&b.id));
+        assert_eq!((ids(&new), ids(&gone)), (vec![], vec!["own", "theirs"]));
+        assert!(locks.list().is_empty());
+        let (new, gone) = locks.look_at_the_clock(now);
+        assert_eq!((ids(&new), ids(&gone)), (vec!["theirs"], vec![]));
+        assert_eq!(ids(&locks.list()), ["theirs"]);
+    }
+
+    #[test]
+    fn what_a_policy_brings_and_takes_is_told_unless_it_was_over() {
+        let now = clock::unix();
+        let mut locks = Locks::new(vec![], vec![until("stays", now + 100), until("goes", now + 100)]);
+        let (new, gone) =
+            locks.follow(vec![until("stays", now + 100), until("comes", now + 100), until("over", 1)]);
+        assert_eq!((ids(&new), ids(&gone)), (vec!["comes"], vec!["goes"]));
     }
 }

@@ -6,6 +6,7 @@ pub mod call;
 pub(crate) mod coverage;
 mod farewells;
 mod follow;
+mod keep;
 mod locks;
 mod metrics;
 mod mode;

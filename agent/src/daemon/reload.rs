@@ -52,8 +52,8 @@ impl Daemon {
         let (hash, configured) = (new.hash.clone(), new.mode);
         self.follow_locks(&new);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-        self.tell_sshd();
         self.following.begin_anew(&self.config());
+        self.keep();
         let problem = self.change_mode("configuration", |mode| mode.reconfigure(configured));
         if self.config().login_ports != old.login_ports {
             // Whoever is connected to a port that was not looked at so far is not the agent's to end.

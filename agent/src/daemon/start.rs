@@ -113,7 +113,7 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
     let _logged = daemon.change_mode("start", |_| ());
     daemon.attach();
     daemon.enforce_locks();
-    daemon.tell_sshd();
+    daemon.keep();
     daemon.look_at_strangers(true);
     Ok(daemon)
 }

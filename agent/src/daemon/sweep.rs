@@ -2,7 +2,7 @@
 
 use super::strangers::Look;
 use super::{Daemon, lock, start};
-use crate::audit::{Subject, What, of_source};
+use crate::audit::{What, of_source};
 use crate::clock;
 use crate::connections;
 use crate::datapath::Error;
@@ -87,26 +87,28 @@ impl Daemon {
     fn sweep(&self, look_at_strangers: bool, report: bool) {
         self.sessions.sweep();
         self.end_trial();
-        let ended = self.locks().remove_ended();
-        for gone in &ended {
-            self.audit.write(What::Unlocked { lock: gone.id.clone() }, Subject::default());
-        }
-        if !ended.is_empty() {
-            self.forgive_unlocked();
-        }
-        if !ended.is_empty()
-            && let Err(error) = self.store()
-        {
-            tracing::warn!("locks that ran out are still stored: {error}");
-        }
+        self.sweep_locks();
         self.penalties.remove_ended();
         self.audit.summarise();
         if look_at_strangers {
             self.look_at_strangers(false);
             self.attach();
+            self.keep_again();
         }
         if report {
             self.sessions.report_drops();
+        }
+    }
+
+    /// Locks run out, and come back where a clock that was ahead had ended them.
+    fn sweep_locks(&self) {
+        let (new, gone) = self.locks().look_at_the_clock(clock::unix());
+        if new.is_empty() && gone.is_empty() {
+            return;
+        }
+        self.locks_changed(new, gone);
+        if let Err(error) = self.store() {
+            tracing::warn!("locks that ran out are still stored: {error}");
         }
     }
 

@@ -15,9 +15,9 @@ use super::{Common, Failure};
 use crate::audit::{Audit, Subject, What};
 use crate::config::Config;
 use crate::password::Passwords;
-use crate::policy::{Feed, PolicySigner, Publisher};
+use crate::policy::{Feed, LastPublished, PolicySigner, Publisher};
 use crate::serve::{Room, serve};
-use crate::serving::{self, Kept, Serving};
+use crate::serving::{Kept, Loaded, Serving};
 use crate::statement::Witness;
 use crate::store::Watch;
 use crate::throttle::Throttle;
@@ -29,10 +29,15 @@ pub(super) async fn run(common: &Common) -> Result<(), Failure> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let (config, store) = common.open().await?;
     let audit = Audit::of_daemon(&config.name, config.event_log.as_deref()).map_err(Failure::unavailable)?;
-    let signer = PolicySigner::load_or_make(&config.state_dir, &config.name).map_err(Failure::usage)?;
-    let publisher = Publisher { cluster: config.name.clone(), store: store.clone(), signer };
+    let loaded = Loaded::from(&config).map_err(Failure::usage)?;
+    let publisher = Publisher {
+        cluster: config.name.clone(),
+        store: store.clone(),
+        signer: PolicySigner::load(&config.state_dir).map_err(Failure::usage)?,
+        last: LastPublished::of(&config.state_dir),
+    };
     // A new storage has nothing to show before.
-    serving::publish(&config, &publisher).await.map_err(Failure::usage)?;
+    publisher.publish_at_start(&loaded.rules).await.map_err(Failure::usage)?;
     let secret = store.secret("statement").await.map_err(Failure::unavailable)?;
     let kept = Kept {
         store,
@@ -43,7 +48,7 @@ pub(super) async fn run(common: &Common) -> Result<(), Failure> {
         throttle: Arc::new(Throttle::default()),
         audit: Arc::new(audit),
     };
-    let serving = Serving::new(&config, &kept).await.map_err(Failure::usage)?;
+    let serving = Serving::new(&config, loaded, &kept);
     tracing::info!("the certificate's fingerprint is {}", serving.fingerprint);
     let (serving, in_force) = watch::channel(serving);
     let mut tasks = listen(&config, &in_force).await?;
@@ -116,6 +121,11 @@ async fn changed(path: &Path, first: &Config, kept: &Kept) -> Result<(Config, Se
             return Err(format!("{}: {key} has changed, which takes a restart", path.display()));
         }
     }
-    let serving = Serving::new(&config, kept).await.map_err(|error| error.to_string())?;
+    let loaded = Loaded::from(&config).map_err(|error| error.to_string())?;
+    kept.publisher
+        .publish(&loaded.rules)
+        .await
+        .map_err(|error| format!("the policy cannot be published: {error}"))?;
+    let serving = Serving::new(&config, loaded, kept);
     Ok((config, serving))
 }

@@ -6,6 +6,10 @@ use ssh_key::{Algorithm, PrivateKey};
 
 use crate::ca::{self, CaError};
 
+fn place(state_dir: &Path) -> PathBuf {
+    state_dir.join("policy")
+}
+
 /// The key.
 #[derive(Clone)]
 pub struct PolicySigner(PrivateKey);
@@ -22,9 +26,28 @@ impl PolicySigner {
     /// # Errors
     /// That it cannot be read or made, or is none of Ed25519.
     pub fn load_or_make(state_dir: &Path, cluster: &str) -> Result<Self, CaError> {
-        let path: PathBuf = state_dir.join("policy");
-        let key =
-            if path.exists() { ca::read(&path)? } else { ca::make(&path, &format!("{cluster} policy"))? };
+        let path = place(state_dir);
+        if path.exists() {
+            return Self::load(state_dir);
+        }
+        Self::checked(ca::make(&path, &format!("{cluster} policy"))?, path)
+    }
+
+    /// Reads it. None is made silently: nodes that follow refuse what another key has signed, locks included.
+    ///
+    /// # Errors
+    /// That it is not there, cannot be read, or is none of Ed25519.
+    pub fn load(state_dir: &Path) -> Result<Self, CaError> {
+        let path = place(state_dir);
+        if !path.exists() {
+            let why = "it signs what nodes follow. Put it back from your copy of the state directory; or run \
+                       `cotter-authority init`, and give the new policy key to every node that follows";
+            return Err(CaError::NoKey { path, why: why.to_owned() });
+        }
+        Self::checked(ca::read(&path)?, path)
+    }
+
+    fn checked(key: PrivateKey, path: PathBuf) -> Result<Self, CaError> {
         let algorithm = key.algorithm();
         if algorithm == Algorithm::Ed25519 {
             return Ok(Self(key));

@@ -2,9 +2,11 @@
 
 mod feed;
 mod key;
+mod published;
 
 pub use feed::{Feed, Waiting};
 pub use key::PolicySigner;
+pub use published::LastPublished;
 
 use std::collections::BTreeMap;
 
@@ -52,6 +54,8 @@ pub struct Publisher {
     pub store: Store,
     /// What signs.
     pub signer: PolicySigner,
+    /// What its own files said when they were last published.
+    pub last: LastPublished,
 }
 
 impl Publisher {
@@ -60,8 +64,33 @@ impl Publisher {
     /// # Errors
     /// See [`PolicyError`].
     pub async fn publish(&self, rules: &Rules) -> Result<(), PolicyError> {
-        self.store.publish(&serde_json::to_string(rules)?).await?;
+        let rules = serde_json::to_string(rules)?;
+        self.store.publish(&rules).await?;
+        if let Err(error) = self.last.set(&rules) {
+            tracing::warn!(
+                "a restart will publish these files again, whatever others publish until then: {error}"
+            );
+        }
         Ok(())
+    }
+
+    /// The same at a start: files that have not changed since they were published count for nothing against what another
+    /// authority on the same storage has published since.
+    ///
+    /// # Errors
+    /// See [`PolicyError`].
+    pub async fn publish_at_start(&self, rules: &Rules) -> Result<(), PolicyError> {
+        let text = serde_json::to_string(rules)?;
+        match self.store.published().await? {
+            Some(published) if published != text && self.last.is(&text) => {
+                tracing::warn!(
+                    "another authority has published other roles, clusters or CA keys than this one's files have; \
+                     bring them here, or reload this one to publish its own"
+                );
+                Ok(())
+            }
+            _ => self.publish(rules).await,
+        }
     }
 
     /// Makes the policy as it is now.
@@ -85,5 +114,41 @@ impl Publisher {
         let signed = SignedPolicy::sign(&document, self.signer.key())?;
         let locks = policy.locks.into_iter().map(|lock| (lock.id.clone(), lock)).collect();
         Ok(Published { version: policy.version, answer: serde_json::to_vec(&signed)?.into(), locks })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Location;
+
+    fn rules(on_key: &str) -> Rules {
+        serde_json::from_value(serde_json::json!({ "user_ca": [on_key], "roles": [] })).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_start_publishes_what_is_new_here_and_undoes_nothing_of_others() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let location = Location::Sqlite(one.path().join("authority.db"));
+        let store = Store::open(&location).await.unwrap();
+        let publisher = |directory: &tempfile::TempDir| Publisher {
+            cluster: "example.com".to_owned(),
+            store: store.clone(),
+            signer: PolicySigner::load_or_make(directory.path(), "example.com").unwrap(),
+            last: LastPublished::of(directory.path()),
+        };
+        let (one, other) = (publisher(&one), publisher(&other));
+        let published = async || store.published().await.unwrap().unwrap();
+        one.publish_at_start(&rules("old")).await.unwrap();
+        other.publish(&rules("new")).await.unwrap();
+        one.publish_at_start(&rules("old")).await.unwrap();
+        assert!(published().await.contains("new"));
+        // Who edits the files and restarts means it.
+        one.publish_at_start(&rules("newer")).await.unwrap();
+        assert!(published().await.contains("newer"));
+        other.publish_at_start(&rules("new")).await.unwrap();
+        assert!(published().await.contains("newer"));
+        other.publish(&rules("new")).await.unwrap();
+        assert!(!published().await.contains("newer"));
     }
 }
