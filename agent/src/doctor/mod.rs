@@ -9,6 +9,7 @@ mod clock;
 mod configuration;
 mod finding;
 mod firewall;
+mod followed;
 mod hook;
 mod interfaces;
 mod iptables;
@@ -78,11 +79,12 @@ pub fn examine(config_path: &Path, status: Result<Box<Status>, String>) -> Vec<F
     if let (true, Ok(config)) = (node.is_open(), &node.config) {
         node.listeners = listener::all(&config.sshd_paths).ok();
     }
-    let looks: [fn(&Node) -> Vec<Finding>; 18] = [
+    let looks: [fn(&Node) -> Vec<Finding>; 19] = [
         capabilities::findings,
         kernel::findings,
         pins::findings,
         configuration::findings,
+        followed::findings,
         agent::findings,
         interfaces::findings,
         storage::findings,
