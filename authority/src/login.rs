@@ -146,7 +146,7 @@ impl Logins {
         observed: Option<&Observed>,
     ) -> Result<Proven, Refusal> {
         let person = self.authenticate(request).await?;
-        self.require_unlocked(&person, observed).await?;
+        self.require_unlocked(&person, &[observed]).await?;
         let grant = Grant::of(&person, |name| self.roles.get(name));
         let grant = grant.map_err(|why| Refusal::NoGrant { user: person.name.clone(), why })?;
         // Before the code, which counts once: a statement that is over costs none.
@@ -173,6 +173,8 @@ impl Logins {
         let (user, now) = (person.name.as_str(), clock::unix());
         let ends_at = now.saturating_add(grant.lifetime.as_secs());
         let serial = self.store.certify(user, ends_at).await?.ok_or(Refusal::Locked)?;
+        // Once more: whoever was locked while the password was compared gets nothing.
+        self.require_unlocked(&person, &[observed, other.as_ref()]).await?;
         let draft = Draft { key, user, grant: &grant, pins: &pins, observed, serial, now };
         let certificate = self.ca.sign(draft.builder().map_err(SignError::from)?).await?;
         let certificate = certificate.to_openssh().map_err(SignError::from)?;
@@ -216,17 +218,17 @@ impl Logins {
         }
     }
 
-    /// A lock for the nodes counts here too.
-    async fn require_unlocked(&self, person: &Person, observed: Option<&Observed>) -> Result<(), Refusal> {
+    /// A lock for the nodes counts here too, on whatever address it is that somebody was seen at.
+    async fn require_unlocked(&self, person: &Person, seen: &[Option<&Observed>]) -> Result<(), Refusal> {
         let now = clock::unix();
-        let subject = LockSubject {
-            cluster: Some(&self.cluster),
-            key_id: Some(&person.name),
-            address: observed.map(|observed| observed.address),
-            ..LockSubject::default()
-        };
+        let (cluster, key_id) = (Some(self.cluster.as_str()), Some(person.name.as_str()));
         let locks = self.store.locks(&self.cluster, now).await?;
-        if locks.iter().any(|lock| lock.matches(&subject, now)) { Err(Refusal::Locked) } else { Ok(()) }
+        let is_locked = |address| {
+            let subject = LockSubject { cluster, key_id, address, ..LockSubject::default() };
+            locks.iter().any(|lock| lock.matches(&subject, now))
+        };
+        let mut addresses = seen.iter().map(|seen| seen.map(|seen| seen.address));
+        if addresses.any(is_locked) { Err(Refusal::Locked) } else { Ok(()) }
     }
 
     async fn require_code(&self, person: &Person, code: Option<&str>) -> Result<(), Refusal> {
