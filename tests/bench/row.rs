@@ -31,7 +31,7 @@ pub(crate) struct Row {
 }
 
 /// All figures of a round.
-pub(crate) const ROWS: [Row; 21] = [
+pub(crate) const ROWS: [Row; 22] = [
     Row::new("bare_pass_ns", "XDP program that passes at once", |round| Some(round.packets.bare_pass)),
     Row::new("parse_plainly_ns", "parses Ethernet, IPv4, TCP; passes", |round| {
         Some(round.packets.parse_plainly)
@@ -46,11 +46,11 @@ pub(crate) const ROWS: [Row; 21] = [
         Some(round.logins.script)
     }),
     Row::new("login_agent_ms", "ssh … true, with the agent", |round| Some(round.logins.agent)),
-    Row::new("authority_login_ms", "login through the authority, of 4 people at once", |round| {
-        Some(round.authority.login)
+    Row::new("authority_logins_per_s", "logins through the authority, of 4 people at once", |round| {
+        Some(1e3 / round.authority.login)
     }),
-    Row::new("authority_alone_ms", "… its argon2id and its signature alone", |round| {
-        Some(round.authority.alone)
+    Row::new("authority_alone_per_s", "… their argon2id and their signatures alone", |round| {
+        Some(1e3 / round.authority.alone)
     }),
     Row::new("authority_wait_p50_ms", "… what one of the 4 waits, p50", |round| {
         Some(round.authority.waits[0])
@@ -58,9 +58,10 @@ pub(crate) const ROWS: [Row; 21] = [
     Row::new("authority_wait_p99_ms", "… what one of the 4 waits, p99", |round| {
         Some(round.authority.waits[1])
     }),
-    Row::new("issue_p50_us", "certificate without a password: serial number, signature, p50", |round| {
-        Some(round.authority.issue[0])
+    Row::new("issued_per_s", "certificates without passwords: serial number, signature", |round| {
+        Some(round.authority.issued_per_s)
     }),
+    Row::new("issue_p50_us", "… p50", |round| Some(round.authority.issue[0])),
     Row::new("issue_p99_us", "… p99", |round| Some(round.authority.issue[1])),
     Row::new("lock_in_force_ms", "`cotter-agent lock` to the session cut in the map", |round| {
         Some(round.lock.in_force)
@@ -84,7 +85,10 @@ impl Row {
 
     /// The unit that stands in its name.
     pub(crate) fn unit(&self) -> &'static str {
-        self.name.rsplit('_').next().unwrap_or_default()
+        match self.name.rsplit('_').next().unwrap_or_default() {
+            "s" => "/s",
+            unit => unit,
+        }
     }
 
     /// Its figure in one round, if there was one.
