@@ -33,7 +33,7 @@ impl Postgres {
     /// Makes one on the node, with an empty database, and starts it.
     pub fn start(lab: &Lab) -> Result<Self> {
         let node = lab.node().clone();
-        node.run("install", &["-d", "-o", "postgres", "-g", "postgres", "-m", "700", DIRECTORY])?;
+        node.run("install", &["-d", "-o", "postgres", "-g", "postgres", "-m", "755", DIRECTORY])?;
         let initdb = program("initdb")?;
         let made =
             ["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "--username=postgres", DATA];
