@@ -1,12 +1,16 @@
 //! A real authority on the node, and people who log in there.
 
 mod policy;
+mod storage;
 
+pub use storage::Storage;
+
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::process::{ExitStatus, Output, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -22,27 +26,8 @@ const AUTHORITY: &str = "/usr/sbin/cotter-authority";
 pub(crate) const CLIENT: &str = "/usr/bin/cotter";
 /// The port of the first one.
 const PORT: u16 = 8443;
-
-/// What authorities keep people in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Storage {
-    /// A file.
-    Sqlite,
-    /// A server; see [`Postgres`].
-    Postgres,
-}
-
-impl Storage {
-    /// Starts what it takes; and the line that an authority is told.
-    pub fn start(self, lab: &Lab) -> Result<(Option<Postgres>, String)> {
-        match self {
-            Self::Sqlite => Ok((None, String::new())),
-            Self::Postgres => {
-                Ok((Some(Postgres::start(lab)?), format!("storage = \"{}\"\n", Postgres::url())))
-            }
-        }
-    }
-}
+/// Where the first one has its keys and, if it has no server for them, people.
+const STATE: &str = "/var/lib/cotter-authority";
 
 /// A running authority, which reads its roles where the agent does.
 #[derive(Debug)]
@@ -53,31 +38,49 @@ pub struct Authority {
     fingerprint: String,
     /// What nodes trust.
     pub ca: Ca,
+    /// What it is told whatever else a test tells it: where people are, and where its keys are.
+    own: String,
+    storage: Storage,
     process: Process,
+    /// Goes after it.
+    postgres: Option<Postgres>,
 }
 
 impl Authority {
-    /// Makes one of the cluster `example.com`, with further lines of configuration, and starts it. The role files that
-    /// users have must be there.
+    /// Makes one of the cluster `example.com`, with further lines of configuration, and starts it, on the storage that the
+    /// tests are run on. The role files that users have must be there.
     pub fn start(lab: &Lab, lines: &str) -> Result<Self> {
-        Self::start_at(lab, PORT, lines)
+        Self::on(Storage::chosen()?, lab, lines)
     }
 
-    /// Another one at a port of its own, with the same keys, on the storage that the lines name.
-    pub fn second(lab: &Lab, lines: &str) -> Result<Self> {
-        Self::start_at(lab, PORT + 1, lines)
+    /// The same on this storage.
+    pub fn on(storage: Storage, lab: &Lab, lines: &str) -> Result<Self> {
+        let postgres = storage.start(lab)?;
+        Ok(Self { postgres, ..Self::at_port(lab.node(), PORT, storage, storage.line(), lines)? })
     }
 
-    fn start_at(lab: &Lab, port: u16, lines: &str) -> Result<Self> {
-        let node = lab.node().clone();
-        configure(&node, port, lines)?;
+    /// Another one on the same server, as `docs/running-an-authority.md` has it: at an address and with a state directory
+    /// of its own, and in that the first one's keys.
+    pub fn beside(&self, lines: &str) -> Result<Self> {
+        ensure!(self.storage == Storage::Postgres, "authorities cannot share a file");
+        let (port, state) = (PORT + 1, format!("{STATE}-2"));
+        self.node.run("install", &["-d", "-m", "700", &state])?;
+        let keys = ["ca", "policy", "tls"].map(|key| format!("{STATE}/{key}"));
+        self.node.run("cp", &["-a", &keys[0], &keys[1], &keys[2], &state])?;
+        let own = format!("{}state_dir = \"{state}\"\n", self.storage.line());
+        Self::at_port(&self.node, port, self.storage, own, lines)
+    }
+
+    fn at_port(node: &Place, port: u16, storage: Storage, own: String, lines: &str) -> Result<Self> {
+        configure(node, port, &format!("{own}{lines}"))?;
         let told = node.run(AUTHORITY, &["--config", &config(port), "init", "--json"])?;
         let told: Value = serde_json::from_str(&told)?;
         let fingerprint = told["fingerprint"].as_str().context("no fingerprint")?.to_owned();
         let keys = told["user_ca"].as_array().context("no keys")?.iter().filter_map(Value::as_str);
-        let ca = Ca::known(&node, "authority", &keys.collect::<Vec<_>>().join("\n"))?;
-        let process = launch(&node, port)?;
-        let authority = Self { node, port, fingerprint, ca, process };
+        let ca = Ca::known(node, "authority", &keys.collect::<Vec<_>>().join("\n"))?;
+        let process = launch(node, port)?;
+        let node = node.clone();
+        let authority = Self { node, port, fingerprint, ca, own, storage, process, postgres: None };
         authority.await_listening()?;
         Ok(authority)
     }
@@ -89,7 +92,7 @@ impl Authority {
 
     /// Tells it other further lines; they count from the next reload or start on.
     pub fn configure(&self, lines: &str) -> Result<()> {
-        configure(&self.node, self.port, lines)
+        configure(&self.node, self.port, &format!("{}{lines}", self.own))
     }
 
     /// Adds somebody with this password; `arguments` name roles, such as `--role pinned-ip`.
@@ -184,6 +187,11 @@ impl Authority {
         text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
 
+    /// What it said beside that, line by line.
+    pub fn log(&self) -> Result<String> {
+        self.node.read(log(self.port))
+    }
+
     /// The first event that fits, as soon as there is one.
     pub fn event(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Result<Value> {
         eventually(what, || Ok(self.events().unwrap_or_default().into_iter().find(&fits)))
@@ -207,6 +215,11 @@ fn event_log(port: u16) -> String {
     format!("/var/log/cotter/authority-{port}.jsonl")
 }
 
+/// On the lab's own memory, whoever it runs as.
+fn log(port: u16) -> String {
+    format!("/run/authority-{port}.log")
+}
+
 fn configure(node: &Place, port: u16, lines: &str) -> Result<()> {
     let own = format!(
         "listen = [\"{NODE_V4}:{port}\", \"[{NODE_V6}]:{port}\"]\nevent_log = \"{}\"\n",
@@ -218,7 +231,8 @@ fn configure(node: &Place, port: u16, lines: &str) -> Result<()> {
 fn launch(node: &Place, port: u16) -> Result<Process> {
     let mut command = Place::command(AUTHORITY);
     command.args(["--config", &config(port), "run"]);
-    node.spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))
+    let log = node.enter(|| File::options().create(true).append(true).open(log(port)))??;
+    node.spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log))
 }
 
 /// Starts a program that reads one line.

@@ -16,47 +16,59 @@ use crate::process::Process;
 const PROGRAMS: &str = "/usr/lib/postgresql";
 /// Data and socket, on the lab's own memory.
 const DIRECTORY: &str = "/run/postgres";
+const DATA: &str = "/run/postgres/data";
 /// It refuses to be root.
 const AS_POSTGRES: [&str; 5] = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"];
-/// What is written need not outlive the machine, and nothing of it lies outside the lab.
-const SETTINGS: [&str; 5] = [
-    "listen_addresses=",
-    "fsync=off",
-    "full_page_writes=off",
-    "dynamic_shared_memory_type=mmap",
-    "max_connections=60",
-];
+/// Beside these it is as Debian has it: it writes through to the disk, which is memory here, before it acknowledges.
+const SETTINGS: [&str; 3] = ["listen_addresses=", "dynamic_shared_memory_type=mmap", "max_connections=60"];
 
 /// A running server.
 #[derive(Debug)]
 pub struct Postgres {
+    node: Place,
     process: Process,
 }
 
 impl Postgres {
     /// Makes one on the node, with an empty database, and starts it.
     pub fn start(lab: &Lab) -> Result<Self> {
-        let (node, programs) = (lab.node(), programs()?);
-        node.run("install", &["-d", "-o", "postgres", "-g", "postgres", "-m", "700", DIRECTORY])?;
-        let (data, initdb) = (format!("{DIRECTORY}/data"), programs.join("initdb").display().to_string());
+        let node = lab.node().clone();
+        node.run("install", &["-d", "-o", "postgres", "-g", "postgres", "-m", "755", DIRECTORY])?;
+        let initdb = program("initdb")?;
         let made =
-            ["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "--username=postgres", &data];
+            ["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "--username=postgres", DATA];
         node.run(AS_POSTGRES[0], &[&AS_POSTGRES[1..], &[&initdb], &made].concat())?;
-        // In an IPC namespace of its own, with which its shared memory goes away however it ends.
-        let mut command = Place::command("unshare");
-        command.arg("--ipc").args(AS_POSTGRES).arg(programs.join("postgres"));
-        command.args(["-D", &data, "-k", DIRECTORY]);
-        command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
-        let process = node.spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
-        let is_ready = programs.join("pg_isready").display().to_string();
-        let answers = || node.output(Place::command(&is_ready).args(["--quiet", "--host", DIRECTORY]));
-        eventually("PostgreSQL answers", || Ok(answers()?.status.success().then_some(())))?;
-        Ok(Self { process })
+        Ok(Self { process: launch(&node)?, node })
+    }
+
+    /// Ends it as a loss of power does: without a word to anybody, and with nothing put in order.
+    pub fn crash(&mut self) -> Result<()> {
+        self.signal(Signal::QUIT)?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = launch(&self.node)?;
+        Ok(())
     }
 
     /// What an authority calls it.
     pub fn url() -> String {
         format!("postgres:///postgres?host={DIRECTORY}&user=postgres")
+    }
+
+    /// Runs one of its programs, such as `pg_dump`, on its database; what it printed.
+    pub(crate) fn run(node: &Place, name: &str, arguments: &[&str]) -> Result<String> {
+        node.run(&program(name)?, &[&["--host", DIRECTORY, "--username=postgres"], arguments].concat())
+    }
+
+    /// Tells it a statement; the rows that it answers, one a line.
+    pub fn ask(&self, statement: &str) -> Result<Vec<String>> {
+        let rows = ["--no-psqlrc", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--command"];
+        let answer = Self::run(&self.node, "psql", &[&rows[..], &[statement]].concat())?;
+        Ok(answer.lines().map(str::to_owned).collect())
     }
 
     /// Stops it and those that serve its connections.
@@ -95,10 +107,25 @@ impl Drop for Postgres {
     }
 }
 
-/// The programs of the newest version.
-fn programs() -> Result<PathBuf> {
+/// Starts it and waits until it answers.
+fn launch(node: &Place) -> Result<Process> {
+    // In an IPC namespace of its own, with which its shared memory goes away however it ends.
+    let mut command = Place::command("unshare");
+    command.arg("--ipc").args(AS_POSTGRES).arg(program("postgres")?);
+    command.args(["-D", DATA, "-k", DIRECTORY]);
+    command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+    let process = node.spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
+    let is_ready = program("pg_isready")?;
+    let answers = || node.output(Place::command(&is_ready).args(["--quiet", "--host", DIRECTORY]));
+    eventually("PostgreSQL answers", || Ok(answers()?.status.success().then_some(())))?;
+    Ok(process)
+}
+
+/// A program of the newest version.
+fn program(name: &str) -> Result<String> {
     let entries = fs::read_dir(PROGRAMS).with_context(|| format!("{PROGRAMS} (package postgresql)"))?;
     let version = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
     let newest = entries.filter_map(|entry| Some(entry.ok()?.path())).max_by_key(version);
-    Ok(newest.with_context(|| format!("{PROGRAMS} is empty (package postgresql)"))?.join("bin"))
+    let newest = newest.with_context(|| format!("{PROGRAMS} is empty (package postgresql)"))?;
+    Ok(newest.join("bin").join(name).display().to_string())
 }

@@ -6,17 +6,23 @@ mod audit;
 mod ca;
 /// Killed while people log in: nothing that it acknowledged is lost.
 mod killed;
+/// What there is with PostgreSQL alone: several authorities, and a server that can hang or go.
+mod only_postgres;
+/// What there is with SQLite alone: a file, which can be copied, spoilt, shown to others, and fill the disk.
+mod only_sqlite;
 /// Roles from the command line.
 mod roles;
-/// Its storage: what is kept, copied, refused, and what happens where there is no room.
+/// Its storage: what is kept, and whose it is.
 mod storage;
+/// The store itself, asked without an authority.
+mod store;
 /// Callers that are slow, endless, or no callers at all.
 mod strangers;
 /// Who guesses is kept waiting, and nobody else.
 mod throttle;
 
 use anyhow::{Result, ensure};
-use lab::{AgentSetup, Authority, Lab, NODE_V4, Postgres, Sshd, SshdSetup, Storage};
+use lab::{AgentSetup, Authority, Lab, NODE_V4, Sshd, SshdSetup, Storage};
 
 use crate::scene::text;
 
@@ -27,43 +33,29 @@ struct Story {
     authority: Authority,
     agent: lab::Agent,
     _sshd: Sshd,
-    postgres: Option<Postgres>,
     lab: Lab,
 }
 
-/// A test for each storage.
-macro_rules! on_each_storage {
-    ($($test:ident)*) => {
-        mod sqlite {
-            $(#[test] fn $test() -> anyhow::Result<()> { super::$test(lab::Storage::Sqlite) })*
-        }
-        mod postgres {
-            $(#[test] fn $test() -> anyhow::Result<()> { super::$test(lab::Storage::Postgres) })*
-        }
-    };
-}
-use on_each_storage;
-
-on_each_storage! {
-    alice_logs_in_is_pinned_moves_is_refused_and_logs_in_again
-    nobody_logs_in_with_a_wrong_password_and_what_is_said_is_the_same_of_whom_nobody_knows
-}
-
 impl Story {
-    fn begin(storage: Storage, lines: &str) -> Result<Self> {
+    /// On the storage that the tests are run on.
+    fn begin(lines: &str) -> Result<Self> {
+        Self::in_lab(Lab::start()?, Storage::chosen()?, lines)
+    }
+
+    /// On this one. Only tests in modules `only_…` name one: they are run once.
+    fn on(storage: Storage, lines: &str) -> Result<Self> {
         Self::in_lab(Lab::start()?, storage, lines)
     }
 
     fn in_lab(lab: Lab, storage: Storage, lines: &str) -> Result<Self> {
         let setup = AgentSetup::new("enforce").role("pinned-ip", &["pin_source_ip: true"]).role("open", &[]);
         setup.write(&lab)?;
-        let (postgres, line) = storage.start(&lab)?;
-        let authority = Authority::start(&lab, &format!("{line}{lines}"))?;
+        let authority = Authority::on(storage, &lab, lines)?;
         let setup = setup.cluster("example.com", &authority.ca, "roles_from = \"cotter\"")?;
         let agent = setup.start(&lab)?;
         let sshd = SshdSetup::with_cotter(&authority.ca)?.start(&lab)?;
         authority.add("alice", PASSWORD, &["--role", "pinned-ip"])?;
-        Ok(Self { authority, agent, _sshd: sshd, postgres, lab })
+        Ok(Self { authority, agent, _sshd: sshd, lab })
     }
 }
 
@@ -71,8 +63,9 @@ fn output(output: &std::process::Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-fn alice_logs_in_is_pinned_moves_is_refused_and_logs_in_again(storage: Storage) -> Result<()> {
-    let story = Story::begin(storage, "")?;
+#[test]
+fn alice_logs_in_is_pinned_moves_is_refused_and_logs_in_again() -> Result<()> {
+    let story = Story::begin("")?;
     let (home, away) = (story.lab.alice(), story.lab.elsewhere());
     let target = format!("alice@{NODE_V4}");
     let logged_in = story.authority.log_in(&home, "alice", PASSWORD)?;
@@ -98,10 +91,9 @@ fn alice_logs_in_is_pinned_moves_is_refused_and_logs_in_again(storage: Storage) 
     Ok(())
 }
 
-fn nobody_logs_in_with_a_wrong_password_and_what_is_said_is_the_same_of_whom_nobody_knows(
-    storage: Storage,
-) -> Result<()> {
-    let story = Story::begin(storage, "")?;
+#[test]
+fn nobody_logs_in_with_a_wrong_password_and_what_is_said_is_the_same_of_whom_nobody_knows() -> Result<()> {
+    let story = Story::begin("")?;
     let home = story.lab.alice();
     let said: Vec<String> = ["alice", "nobody"]
         .iter()

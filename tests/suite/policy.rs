@@ -12,7 +12,6 @@ use crate::scene::{AT_ALICE, PINNING, text};
 const PASSWORD: &str = "correct horse battery";
 /// How soon a client must notice that its session was cut.
 const AT_ONCE: Duration = Duration::from_secs(3);
-const STORAGE: &str = "/var/lib/cotter-authority/authority.db";
 /// What the node writes for sshd.
 const USER_CA: &str = "/var/lib/cotter/authority/user_ca.pub";
 const KEPT: &str = "/var/lib/cotter/authority/policy.json";
@@ -298,12 +297,15 @@ fn a_policy_signed_by_another_key_is_refused() -> Result<()> {
 fn a_policy_of_an_earlier_day_is_refused() -> Result<()> {
     let mut story = Story::begin()?;
     let login = story.alice()?;
-    story.authority.run(&["backup", "/root/backup"])?;
+    let (storage, node) = (story.authority.storage(), story.lab.node().clone());
+    storage.back_up(&node, "/root/backup")?;
     let before = story.version()?;
     story.authority.run(&["lock", "--user", "alice"])?;
     version_above(&story.agent, before)?;
     let version = story.version()?;
-    story.restart_authority(&format!("rm {STORAGE}*; install -m 600 /root/backup {STORAGE}"))?;
+    story.authority.kill9()?;
+    storage.restore(&node, "/root/backup")?;
+    story.authority.restart()?;
     story.refused("an old one is played back", version)?;
     story.denied(&login, "locked")?;
     // The next change passes what the node knows, and all is as the authority has it.

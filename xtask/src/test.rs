@@ -1,12 +1,15 @@
 //! Every test there is, summed up in one line.
 
+mod again;
+
 use std::io::{BufRead, BufReader};
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::setup::{self, Needs};
 use crate::{cargo, fuzz, step};
+use again::Again;
 
 /// What is told on the command line.
 #[derive(clap::Args)]
@@ -68,23 +71,41 @@ pub(crate) fn build() -> Result<()> {
     step::run("cargo build: agent, kernel programs, hook, lab", &mut build).map(drop)
 }
 
-/// Streams the tests' output, and sums up their results; and whether cargo was content.
+/// Runs the tests, those that have an authority on each of its storages; what came of them, and whether cargo was content.
 fn run_tests(options: &Options) -> Result<(Sum, bool)> {
-    let mut test = cargo::command();
-    test.args(["test", "--workspace", "--no-fail-fast", "--"]).args(&options.filter).stdout(Stdio::piped());
-    let mut child = test.spawn().context("cannot run cargo test")?;
-    let output = child.stdout.take().context("cargo test without output")?;
     let mut sum = Sum::default();
-    for line in BufReader::new(output).split(b'\n') {
-        let line = line?;
-        let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        sum.add(&line);
+    let mut test = cargo::command();
+    test.args(["test", "--workspace", "--no-fail-fast", "--"]).args(&options.filter);
+    let mut success = sum.stream(test)?;
+    match Again::of(options.filter.as_deref()) {
+        Ok(again) => {
+            if let Some(test) = again.command() {
+                println!("xtask: {}", again.title());
+                success &= sum.stream(test)?;
+            }
+        }
+        Err(error) => {
+            println!("xtask: {error:#}");
+            success = false;
+        }
     }
-    Ok((sum, child.wait()?.success()))
+    Ok((sum, success))
 }
 
 impl Sum {
+    /// Streams the output of tests and adds their results; whether all was well.
+    fn stream(&mut self, mut test: Command) -> Result<bool> {
+        let mut child = test.stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
+        let output = child.stdout.take().context("cargo test without output")?;
+        for line in BufReader::new(output).split(b'\n') {
+            let line = line?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            self.add(&line);
+        }
+        Ok(child.wait()?.success())
+    }
+
     /// Adds a line such as `test result: ok. 6 passed; 0 failed; 1 ignored; …`; others are nothing to it.
     fn add(&mut self, line: &str) {
         let Some(result) = line.strip_prefix("test result: ") else { return };

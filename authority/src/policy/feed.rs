@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::{PolicyError, Published, Publisher};
 use crate::audit::{Audit, Subject, What};
 use crate::share::{Part, Shares};
-use crate::store::Watch;
+use crate::store::{Heard, Watch};
 
 /// Callers that wait at once. They hold no place of those who log in.
 const WAITING: usize = 4096;
@@ -63,9 +63,14 @@ impl Feed {
     pub(crate) async fn follow(&self, publisher: &Publisher, audit: &Audit, mut watch: Watch) {
         let mut said = String::new();
         loop {
-            watch.changed().await;
+            let heard = watch.changed().await;
             match self.look(publisher, audit).await {
-                Ok(()) => said.clear(),
+                Ok(is_new) => {
+                    said.clear();
+                    if is_new {
+                        self.log(heard);
+                    }
+                }
                 Err(error) => {
                     // Once, however long it lasts.
                     if error.to_string() != said {
@@ -78,10 +83,19 @@ impl Feed {
         }
     }
 
-    /// Hands out the newest policy if it is another.
-    async fn look(&self, publisher: &Publisher, audit: &Audit) -> Result<(), PolicyError> {
+    /// Where all are found by looking, whoever should tell does not: such as a pooler that takes no LISTEN.
+    fn log(&self, heard: Heard) {
+        let how = match heard {
+            Heard::Change => "told of",
+            Heard::Nothing => "found by looking",
+        };
+        tracing::info!("version {} of the policy, {how}", self.newest().version);
+    }
+
+    /// Hands out the newest policy if it is another; whether it is.
+    async fn look(&self, publisher: &Publisher, audit: &Audit) -> Result<bool, PolicyError> {
         if publisher.store.policy_version().await? == self.newest().version {
-            return Ok(());
+            return Ok(false);
         }
         let (new, old) = (Arc::new(publisher.make().await?), self.newest());
         self.newest.send_replace(Arc::clone(&new));
@@ -93,6 +107,6 @@ impl Feed {
             audit.write(What::Unlocked { lock: id.clone() }, Subject::default());
         }
         audit.write(What::PolicyPublished { version: new.version }, Subject::default());
-        Ok(())
+        Ok(true)
     }
 }

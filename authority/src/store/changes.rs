@@ -58,6 +58,15 @@ fn socket(location: &Location) -> Option<PathBuf> {
     }
 }
 
+/// Why it is time to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Somebody has told of a change.
+    Change,
+    /// Nobody has, for a while; or nobody could.
+    Nothing,
+}
+
 /// Hears of changes.
 #[derive(Debug)]
 pub struct Watch {
@@ -81,33 +90,38 @@ impl Watch {
     }
 
     /// Waits until something may have changed. Never fails: without an ear it is a wait.
-    pub async fn changed(&mut self) {
-        if matches!(self.ear, Ear::None) {
-            self.listen().await;
-        }
-        let is_deaf = match &mut self.ear {
+    pub async fn changed(&mut self) -> Heard {
+        let heard = match &mut self.ear {
             Ear::None => {
-                sleep(LOOK).await;
-                false
+                // With a new ear it is time to look for what came before it.
+                if !self.listen().await {
+                    sleep(LOOK).await;
+                }
+                return Heard::Nothing;
             }
             Ear::Socket(socket) => {
                 // The content says nothing; of several that wait, one is enough.
                 let heard = timeout(LOOK, socket.recv(&mut [0])).await;
                 while socket.try_recv(&mut [0]).is_ok() {}
-                matches!(heard, Ok(Err(_)))
+                heard.map(|heard| heard.is_ok().then_some(Heard::Change))
             }
             // `None` is a new connection, before which something may have been missed.
-            Ear::Server(listener) => {
-                matches!(timeout(LOOK_AT_SERVER, listener.try_recv()).await, Ok(Err(_)))
-            }
+            Ear::Server(listener) => timeout(LOOK_AT_SERVER, listener.try_recv())
+                .await
+                .map(|heard| Some(heard.ok()?.map_or(Heard::Nothing, |_told| Heard::Change))),
         };
-        if is_deaf {
-            self.ear = Ear::None;
+        match heard {
+            Ok(Some(heard)) => heard,
+            Ok(None) => {
+                self.ear = Ear::None;
+                Heard::Nothing
+            }
+            Err(_elapsed) => Heard::Nothing,
         }
     }
 
-    /// What keeps it from hearing is logged once: it is tried over and over.
-    async fn listen(&mut self) {
+    /// Gets an ear, or says why there is none: once, for it is tried over and over.
+    async fn listen(&mut self) -> bool {
         match ear(&self.location).await {
             Ok(ear) => {
                 self.ear = ear;
@@ -119,6 +133,7 @@ impl Watch {
             }
             Err(_said) => {}
         }
+        !matches!(self.ear, Ear::None)
     }
 }
 
@@ -162,10 +177,10 @@ mod tests {
         changes.tell();
         for _ in 0..2 {
             let mut watch = Watch::new(&location);
-            watch.listen().await;
+            assert_eq!(watch.changed().await, Heard::Nothing, "what was before is looked for");
             changes.tell();
             changes.tell();
-            timeout(LOOK / 2, watch.changed()).await.unwrap();
+            assert_eq!(watch.changed().await, Heard::Change);
             assert!(timeout(LOOK / 4, watch.changed()).await.is_err(), "both were heard as one");
         }
     }

@@ -8,7 +8,7 @@ mod person;
 mod policy;
 mod statement;
 
-pub use changes::Watch;
+pub use changes::{Heard, Watch};
 pub use error::StoreError;
 pub use person::Person;
 pub use policy::{Policy, new_id, person_of};

@@ -30,24 +30,3 @@ impl Store {
         Ok(inserted.rows_affected() > 0)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use crate::store::{Location, Store};
-
-    #[tokio::test]
-    async fn a_secret_stays_and_a_statement_is_used_once() {
-        let directory = tempfile::tempdir().unwrap();
-        let location = Location::Sqlite(directory.path().join("authority.db"));
-        let store = Store::open(&location).await.unwrap();
-        let secret = store.secret("statement").await.unwrap();
-        assert_eq!(secret.len(), 64);
-        let again = Store::open(&location).await.unwrap();
-        assert_eq!(again.secret("statement").await.unwrap(), secret);
-        assert_ne!(again.secret("another").await.unwrap(), secret);
-        assert!(store.use_statement("one", 100, 40).await.unwrap());
-        assert!(!again.use_statement("one", 100, 100).await.unwrap());
-        assert!(store.use_statement("two", 200, 101).await.unwrap());
-        assert!(!store.use_statement("two", 200, 101).await.unwrap());
-    }
-}

@@ -51,7 +51,7 @@ impl Authority {
 
     /// Runs `cotter-authority`, which must succeed; what it printed.
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
-        self.node.run(AUTHORITY, arguments)
+        self.node.run(AUTHORITY, &[&["--config", super::config(self.port).as_str()], arguments].concat())
     }
 
     /// Logs somebody in, who must get in; what they have then.

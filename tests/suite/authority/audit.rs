@@ -1,7 +1,7 @@
 //! The trail of what it decided and what was done to it.
 
 use anyhow::{Result, ensure};
-use lab::{Authority, Storage};
+use lab::Authority;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn names(authority: &Authority) -> Result<Vec<String>> {
 
 #[test]
 fn a_login_leaves_two_lines_as_nodes_write_them_and_a_denied_one_its_reason() -> Result<()> {
-    let story = Story::begin(Storage::Sqlite, "")?;
+    let story = Story::begin("")?;
     let home = story.lab.alice();
     story.authority.log_in(&home, "alice", "wrong")?;
     let denied = story.authority.event("the denial", |event| event["event"] == "login_denied")?;
@@ -42,7 +42,7 @@ fn a_login_leaves_two_lines_as_nodes_write_them_and_a_denied_one_its_reason() ->
 
 #[test]
 fn what_is_done_on_the_command_line_is_in_the_trail_and_not_on_standard_output() -> Result<()> {
-    let story = Story::begin(Storage::Sqlite, "")?;
+    let story = Story::begin("")?;
     let steps: [(&[&str], &str); 7] = [
         (&["user", "add", "bob", "--role", "open"], "user_added"),
         (&["user", "set", "bob", "--role", "pinned-ip", "--login", "deploy"], "user_changed"),
@@ -80,7 +80,7 @@ fn what_is_done_on_the_command_line_is_in_the_trail_and_not_on_standard_output()
 
 #[test]
 fn a_reload_is_all_or_nothing_and_says_which() -> Result<()> {
-    let story = Story::begin(Storage::Sqlite, "")?;
+    let story = Story::begin("")?;
     let (home, node) = (story.lab.alice(), story.lab.node());
     node.write(
         "/etc/cotter/roles.d/new.yaml",
@@ -111,7 +111,7 @@ fn a_reload_is_all_or_nothing_and_says_which() -> Result<()> {
 
 #[test]
 fn what_strangers_can_write_there_is_bounded_and_counted() -> Result<()> {
-    let mut story = Story::begin(Storage::Sqlite, "")?;
+    let mut story = Story::begin("")?;
     let away = story.lab.elsewhere();
     for number in 0..12 {
         story.authority.log_in(&away, &format!("guess{number}"), "wrong")?;

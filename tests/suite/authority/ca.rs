@@ -63,7 +63,7 @@ pub(super) fn story_with_an_ssh_agent(kind: &str) -> Result<(Story, Keeper)> {
     // The authority has no way to it but the agent.
     lab.node().run("mv", &[KEY, "/root/.ssh/away"])?;
     let line = format!("ca_keys = [{{ public = \"{KEY}.pub\", agent = \"{SOCKET}\" }}]\n");
-    Ok((Story::in_lab(lab, Storage::Sqlite, &line)?, keeper))
+    Ok((Story::in_lab(lab, Storage::chosen()?, &line)?, keeper))
 }
 
 fn goes_in(from: &Place) -> Result<()> {
@@ -124,7 +124,7 @@ fn an_ssh_agent_that_hangs_refuses_or_is_gone_is_given_up_with_a_clear_word() ->
 
 #[test]
 fn keys_that_cannot_sign_are_named_before_anything_starts() -> Result<()> {
-    let mut story = Story::begin(Storage::Sqlite, "")?;
+    let mut story = Story::begin("")?;
     story.authority.stop()?;
     let node = story.lab.node();
     node.run("install", &["-d", "-m", "700", "/root/keeper"])?;

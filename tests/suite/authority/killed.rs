@@ -10,16 +10,12 @@ use rustix::process::Signal;
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, PrivateKey};
 
-use super::{PASSWORD, Story, on_each_storage, output};
+use super::{PASSWORD, Story, output};
 
 /// People who log in at once, again and again.
 const PEOPLE: usize = 4;
 /// Logins of each, before and after.
 const LOGINS: usize = 8;
-
-on_each_storage! {
-    one_that_is_killed_under_load_loses_no_login_that_it_acknowledged
-}
 
 /// How tests ask, from threads of a place.
 #[derive(Clone)]
@@ -54,13 +50,11 @@ impl Caller {
 
 /// With PostgreSQL there are two authorities, and whoever loses the one goes to the other; with SQLite there is one, which
 /// is started again.
-fn one_that_is_killed_under_load_loses_no_login_that_it_acknowledged(storage: Storage) -> Result<()> {
-    let mut story = Story::begin(storage, "")?;
-    let line = match storage {
-        Storage::Sqlite => String::new(),
-        Storage::Postgres => format!("storage = \"{}\"\n", lab::Postgres::url()),
-    };
-    let second = (storage == Storage::Postgres).then(|| Authority::second(&story.lab, &line)).transpose()?;
+#[test]
+fn one_that_is_killed_under_load_loses_no_login_that_it_acknowledged() -> Result<()> {
+    let mut story = Story::begin("")?;
+    let storage = story.authority.storage();
+    let second = (storage == Storage::Postgres).then(|| story.authority.beside("")).transpose()?;
     let first = Caller::of(&story.authority, "alice")?;
     let other = second.as_ref().map_or_else(|| Ok(first.clone()), |second| Caller::of(second, "alice"))?;
     let (home, done) = (story.lab.alice(), AtomicUsize::new(0));

@@ -1,7 +1,6 @@
 //! Roles from the command line: all of it or nothing.
 
 use anyhow::{Result, ensure};
-use lab::Storage;
 use rustix::process::Signal;
 
 use super::{PASSWORD, Story, output};
@@ -14,7 +13,7 @@ fn role(name: &str, options: &str) -> String {
 
 #[test]
 fn a_role_that_is_applied_counts_from_the_next_reload_and_one_that_is_wrong_changes_nothing() -> Result<()> {
-    let story = Story::begin(Storage::Sqlite, "")?;
+    let story = Story::begin("")?;
     let (node, home) = (story.lab.node(), story.lab.alice());
     story.authority.add("bob", PASSWORD, &["--role", "open"])?;
     let applied = |text: &str| {

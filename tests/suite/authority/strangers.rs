@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cotter_api::Trust;
-use lab::{Authority, NODE_V4, Place, Storage};
+use lab::{Authority, NODE_V4, Place};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
@@ -73,7 +73,7 @@ fn login(headers: &str, body: &str) -> String {
 
 #[test]
 fn whoever_does_not_get_on_is_let_go() -> Result<()> {
-    let mut story = Story::begin(Storage::Sqlite, "")?;
+    let mut story = Story::begin("")?;
     let (authority, away) = (&story.authority, story.lab.elsewhere());
     let slow_body = login("content-length: 1000\r\n", "");
     std::thread::scope(|scope| {
@@ -111,7 +111,7 @@ fn whoever_does_not_get_on_is_let_go() -> Result<()> {
 
 #[test]
 fn what_is_too_long_or_no_request_is_refused_and_what_comes_in_a_row_is_answered_in_it() -> Result<()> {
-    let mut story = Story::begin(Storage::Sqlite, "")?;
+    let mut story = Story::begin("")?;
     let (authority, away) = (&story.authority, story.lab.elsewhere());
     let close = "connection: close\r\n";
     let long = "x".repeat(17 * 1024);
@@ -152,7 +152,7 @@ fn what_is_too_long_or_no_request_is_refused_and_what_comes_in_a_row_is_answered
 
 #[test]
 fn one_source_has_its_share_of_connections_and_others_get_in() -> Result<()> {
-    let story = Story::begin(Storage::Sqlite, "")?;
+    let story = Story::begin("")?;
     let (home, away) = (story.lab.alice(), story.lab.elsewhere());
     let held: Vec<TcpStream> =
         away.enter(|| (0..400).map(|_| TcpStream::connect((NODE_V4, PORT))).collect::<Result<_, _>>())??;
@@ -178,7 +178,7 @@ fn one_source_has_its_share_of_connections_and_others_get_in() -> Result<()> {
 #[test]
 fn headers_of_balancers_end_within_their_limit_in_pieces_endless_or_binary() -> Result<()> {
     let lines = "proxy_protocol = \"on\"\ntrusted_proxies = [\"198.51.222.2\"]\n";
-    let mut story = Story::begin(Storage::Sqlite, lines)?;
+    let mut story = Story::begin(lines)?;
     let (authority, hop, other) = (&story.authority, story.lab.elsewhere(), story.lab.alice());
     let ends = |from: &Place, first: &[u8], drop: &[u8]| -> Result<Duration> {
         let mut stream = connect(from)?;

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use lab::{Storage, within};
+use lab::within;
 
 use super::{PASSWORD, Story, output};
 
 #[test]
 fn a_stranger_who_guesses_locks_out_themselves_for_a_while_and_not_alice() -> Result<()> {
-    let story = Story::begin(Storage::Sqlite, "")?;
+    let story = Story::begin("")?;
     let (home, away) = (story.lab.alice(), story.lab.elsewhere());
     for _ in 0..5 {
         let wrong = story.authority.log_in(&away, "alice", "a guess")?;
