@@ -1,6 +1,15 @@
 //! The client: new logins where the old one is of no use any more, at a terminal and without; plain ssh; the ssh-agent;
 //! addresses of both families.
 
+/// What an administrator sets for everybody on a machine.
+mod fleet;
+/// Signals end it at once, wherever it is, and the terminal is as before.
+mod interrupts;
+/// Hosts on the way to others, and the programs that run ssh.
+mod journeys;
+/// What is remembered from one command to the next, and what becomes of it.
+mod memory;
+
 use std::process::Output;
 use std::time::{SystemTime, UNIX_EPOCH};
 
