@@ -324,6 +324,8 @@ pub(crate) fn unix() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use ssh_key::certificate::Builder;
+
     use super::*;
 
     fn identity(pins: Option<&str>) -> Identity {
@@ -357,6 +359,31 @@ mod tests {
         assert_eq!(unfit(Some(&identity(None)), &[], 500), None);
         let later = Identity { valid_after: 600, ..identity(None) };
         assert_eq!(unfit(Some(&later), &here, 500), Some(Unfit::Early));
+    }
+
+    #[test]
+    fn what_is_not_this_keys_this_users_and_good_now_is_not_kept() {
+        let (key, other, ca) = (NewKey::make().unwrap(), NewKey::make().unwrap(), NewKey::make().unwrap());
+        let certify = |key: &NewKey, user: &str| {
+            let public = key.0.public_key().key_data().clone();
+            let mut builder = Builder::new_with_random_nonce(&mut OsRng, public, 1000, 2000).unwrap();
+            builder.key_id(user).unwrap().valid_principal(user).unwrap();
+            builder.sign(&ca.0).unwrap().to_openssh().unwrap()
+        };
+        let kept = |certificate: &str, now| {
+            key.require_own(certificate, "alice", now).map_err(|error| error.to_string())
+        };
+        let own = certify(&key, "alice");
+        assert_eq!(kept(&own, 1500), Ok(()));
+        for wrong in [certify(&other, "alice"), certify(&key, "bob"), format!("{own}\n{own}"), "".into()] {
+            assert!(
+                kept(&wrong, 1500).unwrap_err().contains("no certificate of this key and user"),
+                "{wrong}"
+            );
+        }
+        for now in [999, 2000] {
+            assert!(kept(&own, now).unwrap_err().contains("one of the clocks is wrong"));
+        }
     }
 
     #[test]

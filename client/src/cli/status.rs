@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cotter_api::plain;
+use cotter_api::{AuthorityError, plain};
 use serde_json::json;
 
 use super::standing::Standing;
@@ -24,8 +24,8 @@ pub(super) async fn show(context: &Context, known: &Known) -> Result<ExitCode, F
     }
     Ok(match (&standing.unfit, &standing.seen) {
         (None, Ok(_)) => ExitCode::SUCCESS,
-        (Some(_), _) => ExitCode::from(1),
-        (None, Err(_)) => ExitCode::from(3),
+        (Some(_), _) | (None, Err(AuthorityError::Another { .. })) => ExitCode::from(1),
+        (None, Err(AuthorityError::Refused(_) | AuthorityError::Unreachable { .. })) => ExitCode::from(3),
     })
 }
 
