@@ -25,7 +25,7 @@ pub use policy::{
     FORMAT, LONGEST_DOCUMENT, LockEntry, MOST_LOCKS, NAMESPACE, PolicyDocument, PolicyKey, PolicyKeyError,
     SignedPolicy, SignedPolicyError,
 };
-pub use refusal::Refusal;
+pub use refusal::{Refusal, plain};
 pub use rules::{RoleFile, Rules, RulesError, TrustedCluster};
 pub use trust::{CaFileError, Fingerprint, FingerprintError, OtherFingerprint, Shown, Trust};
 pub use user_ca::UserCa;

@@ -6,17 +6,21 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The word for programs, such as `wrong` or `code_needed`.
-    #[serde(deserialize_with = "plain")]
+    #[serde(deserialize_with = "plainly")]
     pub error: String,
     /// The words for people.
-    #[serde(deserialize_with = "plain")]
+    #[serde(deserialize_with = "plainly")]
     pub message: String,
 }
 
-/// A text that goes to a terminal as it is: whoever stands in the authority's place must not steer that.
-fn plain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    Ok(text.chars().map(|it| if steers(it) { '?' } else { it }).collect())
+fn plainly<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map(|text| plain(&text))
+}
+
+/// A text of one line as it may go to a terminal: whoever stands in the authority's place must not steer that.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.chars().map(|it| if steers(it) { '?' } else { it }).collect()
 }
 
 /// Control characters, and those that turn the direction of what follows.

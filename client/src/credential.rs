@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64ct::{Base64, Encoding};
-use cotter_api::Family;
+use cotter_api::{Family, plain};
+use jiff::Timestamp;
 use pinning::{Address, Certificate, Cidr, Identity, Pins};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
@@ -21,8 +22,12 @@ const PART: u64 = 10;
 pub enum Unfit {
     /// There is none.
     Missing,
+    /// It is another user's, by this name.
+    AnothersOwn(String),
     /// It is over, or will be before a login is through.
     Expired,
+    /// It has not begun yet, by the clock here.
+    Early,
     /// Its key is not there any more.
     KeyGone,
     /// It is pinned elsewhere.
@@ -43,7 +48,9 @@ impl std::fmt::Display for Unfit {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Missing => out.write_str("you are not logged in"),
+            Self::AnothersOwn(user) => write!(out, "your certificate is that of {}", plain(user)),
             Self::Expired => out.write_str("your certificate has expired"),
+            Self::Early => out.write_str("your certificate is not valid yet: is the clock right here?"),
             Self::KeyGone => out.write_str("your key is gone: its ssh-agent has forgotten it, or is another"),
             Self::Moved { pinned, address } => {
                 write!(out, "your address changed from {} to {address}", was(pinned, *address))
@@ -102,35 +109,40 @@ impl NewKey {
         self.0.public_key().to_openssh()
     }
 
-    /// That a certificate is this key's and this user's: what lies there from before is not given up for anything else.
+    /// That a certificate is this key's and this user's, and good at this time, Unix seconds: what lies there from before is
+    /// not given up for anything else.
     ///
     /// # Errors
-    /// [`CredentialError::NoCertificate`].
-    pub fn require_own(&self, certificate: &str, user: &str) -> Result<(), CredentialError> {
+    /// [`CredentialError::NoCertificate`], [`CredentialError::Clock`].
+    pub fn require_own(&self, certificate: &str, user: &str, now: u64) -> Result<(), CredentialError> {
         let parsed =
             Certificate::parse(certificate.trim()).map_err(|_denial| CredentialError::NoCertificate)?;
         let identity = parsed.identity();
         let own = self.0.public_key().fingerprint(HashAlg::Sha256).to_string();
-        if identity.key == own && identity.key_id == user && certificate.trim().lines().count() == 1 {
-            Ok(())
-        } else {
-            Err(CredentialError::NoCertificate)
+        if identity.key != own || identity.key_id != user || certificate.trim().lines().count() != 1 {
+            return Err(CredentialError::NoCertificate);
         }
+        let Identity { valid_after: from, valid_before: until, .. } = identity;
+        if (from..until).contains(&now) { Ok(()) } else { Err(CredentialError::Clock { from, until, now }) }
     }
 
-    /// Puts it and its certificate where ssh looks for them.
+    /// Puts it and its certificate where ssh looks for them, in place of those before.
     ///
     /// # Errors
     /// That they cannot be written.
     pub fn store(&self, certificate: &str, drawer: &Drawer) -> Result<(), HomeError> {
         let text = self.0.to_openssh(LineEnding::LF).map_err(|error| unreadable(drawer, error))?;
-        // An old certificate would not fit the new key.
-        forget(drawer)?;
-        home::write(&drawer.key(), &text)?;
-        self.store_public(certificate, drawer)
+        let before = handed_over(drawer)?;
+        self.put(Some(&text), certificate, drawer)?;
+        if !before.is_empty() {
+            // Whoever has no agent any more can do without.
+            let _forgotten = SshAgent::connect().map(|mut agent| agent.forget(&before));
+        }
+        Ok(())
     }
 
-    /// Hands it with its certificate to the ssh-agent until the certificate's end; only what is public is written.
+    /// Hands it with its certificate to the ssh-agent until the certificate's end, in place of those before; only what is
+    /// public is written.
     ///
     /// # Errors
     /// That there is no agent, or the files cannot be written.
@@ -144,17 +156,27 @@ impl NewKey {
         let end = Certificate::parse(certificate.trim()).map_err(|_denial| CredentialError::NoCertificate)?;
         let left = Duration::from_secs(end.identity().valid_before.saturating_sub(unix()));
         let certified = blob(certificate).ok_or(CredentialError::NoCertificate)?;
-        // One that is away takes nothing, and what was there before stays.
+        // What was there before goes only when the new one is taken.
         let mut agent = SshAgent::connect()?;
-        forget(drawer)?;
         agent.add(keys, &certified, comment, left)?;
-        Ok(self.store_public(certificate, drawer)?)
+        let before = handed_over(drawer)?;
+        self.put(None, certificate, drawer)?;
+        agent.forget(&before);
+        Ok(())
     }
 
-    fn store_public(&self, certificate: &str, drawer: &Drawer) -> Result<(), HomeError> {
+    /// Puts the files in their places, the private one only if there is to be one.
+    fn put(&self, private: Option<&str>, certificate: &str, drawer: &Drawer) -> Result<(), HomeError> {
         let public = self.public().map_err(|error| unreadable(drawer, error))?;
-        home::write(&drawer.public(), &format!("{public}\n"))?;
-        home::write(&drawer.certificate(), &format!("{}\n", certificate.trim_end()))
+        let public = (drawer.public(), format!("{public}\n"));
+        let certificate = (drawer.certificate(), format!("{}\n", certificate.trim_end()));
+        let private = private.map(|text| (drawer.key(), text.to_owned()));
+        let keeps = private.is_some();
+        let files: Vec<_> = private.into_iter().chain([certificate, public]).collect();
+        home::write_all(
+            &files.iter().map(|(path, text)| (path.as_path(), text.as_str())).collect::<Vec<_>>(),
+        )?;
+        if keeps { Ok(()) } else { home::remove(&drawer.key()) }
     }
 }
 
@@ -171,6 +193,22 @@ pub enum CredentialError {
     /// There is no ssh-agent to take the key.
     #[error(transparent)]
     Agent(#[from] SshAgentError),
+    /// An ssh-agent still has the key, or may have it.
+    #[error("the key may still be in an ssh-agent, until the certificate ends: {0}")]
+    Kept(SshAgentError),
+    /// The authority goes by another clock.
+    #[error(
+        "the certificate is good from {} until {}, and by the clock here it is {}: one of the clocks is wrong",
+        moment(*.from), moment(*.until), moment(*.now)
+    )]
+    Clock {
+        /// From when it is good, Unix seconds.
+        from: u64,
+        /// Until when.
+        until: u64,
+        /// The time here.
+        now: u64,
+    },
     /// The authority has sent something else.
     #[error("what the authority sent is no certificate of this key and user")]
     NoCertificate,
@@ -181,21 +219,52 @@ fn blob(line: &str) -> Option<Vec<u8>> {
     Base64::decode_vec(line.split_whitespace().nth(1)?).ok()
 }
 
+/// A time for people, in UTC.
+pub fn moment(unix: u64) -> String {
+    let moment = i64::try_from(unix).ok().and_then(|unix| Timestamp::from_second(unix).ok());
+    moment.map_or_else(|| "for ever".to_owned(), |moment| moment.to_string())
+}
+
+/// What the ssh-agent was handed: nothing, where the private key lies in its file.
+fn handed_over(drawer: &Drawer) -> Result<Vec<Vec<u8>>, HomeError> {
+    if drawer.key().exists() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for path in [drawer.certificate(), drawer.public()] {
+        found.extend(home::read(&path)?.as_deref().and_then(blob));
+    }
+    Ok(found)
+}
+
 /// Removes key and certificate, from the ssh-agent too if it has them; whether there were any.
 ///
 /// # Errors
-/// That they are still there.
-pub fn forget(drawer: &Drawer) -> Result<bool, HomeError> {
-    if !drawer.key().exists() {
-        for path in [drawer.certificate(), drawer.public()] {
-            let line = home::read(&path)?.unwrap_or_default();
-            if let (Some(blob), Ok(mut agent)) = (blob(&line), SshAgent::connect()) {
-                // It may have forgotten it already.
-                let _forgotten = agent.remove(&blob);
-            }
+/// That they are still there, or may be: the files are what is known of a key in an ssh-agent, and stay as long as it does.
+pub fn forget(drawer: &Drawer) -> Result<bool, CredentialError> {
+    let alive = identity(drawer)?.is_some_and(|identity| identity.valid_before > unix());
+    // With the certificate's end the agent forgets by itself.
+    if alive {
+        let handed_over = handed_over(drawer)?;
+        remove_from_agent(&handed_over).map_err(CredentialError::Kept)?;
+    }
+    Ok(drawer.empty()?)
+}
+
+/// Has the agent forget them all. One that is locked, and one that is not the one that has them, shows none.
+fn remove_from_agent(blobs: &[Vec<u8>]) -> Result<(), SshAgentError> {
+    if blobs.is_empty() {
+        return Ok(());
+    }
+    let mut agent = SshAgent::connect()?;
+    let mut any = false;
+    for blob in blobs {
+        if agent.holds(blob)? {
+            agent.remove(blob)?;
+            any = true;
         }
     }
-    drawer.empty()
+    if any { Ok(()) } else { Err(SshAgentError::NotShown) }
 }
 
 /// Whether the key that belongs to the certificate can be used: it lies there, or the ssh-agent has it.
@@ -211,16 +280,13 @@ pub fn has_key(drawer: &Drawer) -> Result<bool, HomeError> {
     Ok(blob(&line).is_some_and(|blob| holds(blob).unwrap_or(false)))
 }
 
-/// What the certificate says, if there is one.
+/// What the certificate says, if there is one that can be read.
 ///
 /// # Errors
-/// That it cannot be read.
+/// That its file cannot be read.
 pub fn identity(drawer: &Drawer) -> Result<Option<Identity>, HomeError> {
-    let path = drawer.certificate();
-    let Some(text) = home::read(&path)? else { return Ok(None) };
-    let certificate = Certificate::parse(text.trim());
-    let certificate = certificate.map_err(|denial| HomeError::Unreadable { path, why: denial.detail })?;
-    Ok(Some(certificate.identity()))
+    let text = home::read(&drawer.certificate())?;
+    Ok(text.and_then(|text| Certificate::parse(text.trim()).ok()).map(|certificate| certificate.identity()))
 }
 
 /// Why a certificate is of no use from these addresses at this time, Unix seconds, if it is of none.
@@ -232,6 +298,9 @@ pub fn unfit(identity: Option<&Identity>, addresses: &[Address], now: u64) -> Op
     let margin = MARGIN.min(identity.valid_before.saturating_sub(identity.valid_after) / PART);
     if identity.valid_before <= now.saturating_add(margin) {
         return Some(Unfit::Expired);
+    }
+    if identity.valid_after > now {
+        return Some(Unfit::Early);
     }
     let pinned = identity.pins.clone()?;
     let families = families(&pinned);
@@ -255,6 +324,8 @@ pub(crate) fn unix() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use ssh_key::certificate::Builder;
+
     use super::*;
 
     fn identity(pins: Option<&str>) -> Identity {
@@ -286,6 +357,33 @@ mod tests {
         assert_eq!(moved.to_string(), "your address changed from 198.51.111.1 to 198.51.222.2");
         assert!(matches!(unfit(Some(&pinned), &[], 500), Some(Unfit::Unknown { .. })));
         assert_eq!(unfit(Some(&identity(None)), &[], 500), None);
+        let later = Identity { valid_after: 600, ..identity(None) };
+        assert_eq!(unfit(Some(&later), &here, 500), Some(Unfit::Early));
+    }
+
+    #[test]
+    fn what_is_not_this_keys_this_users_and_good_now_is_not_kept() {
+        let (key, other, ca) = (NewKey::make().unwrap(), NewKey::make().unwrap(), NewKey::make().unwrap());
+        let certify = |key: &NewKey, user: &str| {
+            let public = key.0.public_key().key_data().clone();
+            let mut builder = Builder::new_with_random_nonce(&mut OsRng, public, 1000, 2000).unwrap();
+            builder.key_id(user).unwrap().valid_principal(user).unwrap();
+            builder.sign(&ca.0).unwrap().to_openssh().unwrap()
+        };
+        let kept = |certificate: &str, now| {
+            key.require_own(certificate, "alice", now).map_err(|error| error.to_string())
+        };
+        let own = certify(&key, "alice");
+        assert_eq!(kept(&own, 1500), Ok(()));
+        for wrong in [certify(&other, "alice"), certify(&key, "bob"), format!("{own}\n{own}"), "".into()] {
+            assert!(
+                kept(&wrong, 1500).unwrap_err().contains("no certificate of this key and user"),
+                "{wrong}"
+            );
+        }
+        for now in [999, 2000] {
+            assert!(kept(&own, now).unwrap_err().contains("one of the clocks is wrong"));
+        }
     }
 
     #[test]

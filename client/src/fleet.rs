@@ -33,6 +33,12 @@ impl Fleet {
         }
     }
 
+    /// What makes the authority there the right one, by fingerprint or file; `None` where nothing is said of it.
+    pub fn vouches_for(&self, place: &Place) -> Option<(Option<&String>, Option<&PathBuf>)> {
+        let said = (self.fingerprint.as_ref(), self.ca_file.as_ref());
+        (self.authority.as_ref() == Some(place) && said != (None, None)).then_some(said)
+    }
+
     fn parse(text: &str, path: &Path) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| {
             let line =

@@ -4,10 +4,11 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use cotter_api::Place;
+use rustix::process::geteuid;
+use tokio::time::sleep;
 
 /// Why the directory is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,11 @@ pub enum HomeError {
     /// Others may look into it.
     #[error("{0}: others may read it (chmod 700)")]
     Open(PathBuf),
+    /// It is somebody else's.
+    #[error(
+        "{0}: it belongs to another account; with sudo, set HOME and XDG_STATE_HOME to those of that account"
+    )]
+    Foreign(PathBuf),
     /// Something in it cannot be read or written.
     #[error("{path}: {source}")]
     File {
@@ -48,21 +54,9 @@ pub enum Patience {
     AMoment,
 }
 
-/// Between two looks at somebody else's lock, and how many there are.
+/// Between two looks at somebody else's lock, and how many there are for who waits a moment.
 const LOOK: Duration = Duration::from_millis(100);
 const LOOKS: u32 = 100;
-
-/// `None`: it is still somebody else's.
-fn lock_soon(file: &File) -> Option<io::Result<()>> {
-    for _ in 0..LOOKS {
-        match file.try_lock() {
-            Ok(()) => return Some(Ok(())),
-            Err(TryLockError::WouldBlock) => thread::sleep(LOOK),
-            Err(TryLockError::Error(failed)) => return Some(Err(failed)),
-        }
-    }
-    None
-}
 
 /// The directory.
 #[derive(Debug, Clone)]
@@ -101,24 +95,25 @@ impl Home {
     ///
     /// # Errors
     /// See [`HomeError`].
-    pub fn turn(&self, patience: Patience) -> Result<File, HomeError> {
+    pub async fn turn(&self, patience: Patience) -> Result<File, HomeError> {
         let path = self.0.join("lock");
         let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = open().map_err(error(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => {
-                match patience {
-                    Patience::APersons(waiting) => {
-                        waiting();
-                        file.lock().map_err(error(&path))?;
-                    }
-                    Patience::AMoment => lock_soon(&file).ok_or(HomeError::Busy)?.map_err(error(&path))?,
+        for look in 0_u32.. {
+            match (file.try_lock(), patience) {
+                (Ok(()), _) => break,
+                // Not every file system has locks.
+                (Err(TryLockError::Error(none)), _) if none.kind() == io::ErrorKind::Unsupported => break,
+                (Err(TryLockError::Error(failed)), _) => return Err(error(&path)(failed)),
+                (Err(TryLockError::WouldBlock), Patience::AMoment) if look >= LOOKS => {
+                    return Err(HomeError::Busy);
                 }
-                Ok(file)
+                (Err(TryLockError::WouldBlock), Patience::APersons(waiting)) if look == 0 => waiting(),
+                (Err(TryLockError::WouldBlock), _) => {}
             }
-            Err(TryLockError::Error(failed)) => Err(error(&path)(failed)),
+            sleep(LOOK).await;
         }
+        Ok(file)
     }
 }
 
@@ -142,18 +137,19 @@ impl Drawer {
         self.0.join("id-cert.pub")
     }
 
-    /// Removes key and certificate; whether there were any.
+    /// Where the configuration lies that ssh gets where hosts on the way need the certificate, too.
+    pub fn ssh_config(&self) -> PathBuf {
+        self.0.join("ssh_config")
+    }
+
+    /// Removes key and certificate, and what a process that was killed left of them; whether there were any.
     ///
     /// # Errors
     /// That they are still there.
     pub fn empty(&self) -> Result<bool, HomeError> {
-        let mut any = false;
-        for path in [self.key(), self.certificate(), self.public()] {
-            match fs::remove_file(&path) {
-                Ok(()) => any = true,
-                Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
-                Err(failed) => return Err(error(&path)(failed)),
-            }
+        let any = [self.key(), self.certificate(), self.public()].iter().any(|path| path.exists());
+        for entry in fs::read_dir(&self.0).map_err(error(&self.0))? {
+            remove(&entry.map_err(error(&self.0))?.path())?;
         }
         Ok(any)
     }
@@ -161,8 +157,12 @@ impl Drawer {
 
 fn directory(path: &Path) -> Result<PathBuf, HomeError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error(path))?;
-    let mode = fs::metadata(path).map_err(error(path))?.mode();
-    if mode & 0o077 == 0 { Ok(path.into()) } else { Err(HomeError::Open(path.into())) }
+    let found = fs::metadata(path).map_err(error(path))?;
+    match found.mode() & 0o077 {
+        _ if found.uid() != geteuid().as_raw() => Err(HomeError::Foreign(path.into())),
+        0 => Ok(path.into()),
+        _ => Err(HomeError::Open(path.into())),
+    }
 }
 
 /// A file's text, if it is there.
@@ -174,18 +174,59 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, HomeError> {
     }
 }
 
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<(), HomeError> {
+    match fs::remove_file(path) {
+        Err(failed) if failed.kind() != io::ErrorKind::NotFound => Err(error(path)(failed)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Replaces a file at once, for its owner alone.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), HomeError> {
-    // Another `cotter` may write the same.
-    let staged = path.with_extension(format!("new{}", std::process::id()));
-    let write = || {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&staged, path)
-    };
-    write().map_err(error(path))
+    write_all(&[(path, text)])
+}
+
+/// Replaces files, each at once and one directly after the other: none before all are written, for their owner alone.
+pub(crate) fn write_all(files: &[(&Path, &str)]) -> Result<(), HomeError> {
+    let staged: Vec<Staged> =
+        files.iter().map(|(path, text)| Staged::write(path, text)).collect::<Result<_, _>>()?;
+    staged.into_iter().try_for_each(Staged::put)
+}
+
+/// A file that is written, and not in its place yet; gone if it never comes there.
+struct Staged {
+    at: PathBuf,
+    path: PathBuf,
+}
+
+impl Staged {
+    fn write(path: &Path, text: &str) -> Result<Self, HomeError> {
+        // Another `cotter` may write the same.
+        let mut at = path.to_owned().into_os_string();
+        at.push(format!(".new{}", std::process::id()));
+        let staged = Self { at: at.into(), path: path.to_owned() };
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged.at)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        };
+        // What a process of that number left behind when it was killed is of no use.
+        let _nothing = fs::remove_file(&staged.at);
+        write().map_err(error(path))?;
+        Ok(staged)
+    }
+
+    fn put(self) -> Result<(), HomeError> {
+        fs::rename(&self.at, &self.path).map_err(error(&self.path))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Where it was put in its place, there is nothing any more.
+        let _nothing = fs::remove_file(&self.at);
+    }
 }
 
 fn error(path: &Path) -> impl FnOnce(io::Error) -> HomeError {
@@ -218,13 +259,27 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_taken_by_one_alone() {
+    fn what_cannot_be_put_in_its_place_is_not_left_beside_it() {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::at(&directory.path().join("cotter")).unwrap();
-        let turn = home.turn(Patience::AMoment).unwrap();
+        let drawer = home.drawer(&"login.example.com".parse().unwrap()).unwrap();
+        fs::create_dir(drawer.certificate()).unwrap();
+        assert!(write_all(&[(&drawer.certificate(), "certificate"), (&drawer.key(), "secret")]).is_err());
+        let left: Vec<_> = fs::read_dir(drawer.certificate().parent().unwrap()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_one_processs_alone_and_the_next_ones_after_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::at(&directory.path().join("cotter")).unwrap();
+        let turn = home.turn(Patience::AMoment).await.unwrap();
         let other = File::open(home.path().join("lock")).unwrap();
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
-        drop(turn);
-        assert!(other.try_lock().is_ok());
+        let give_back = async {
+            sleep(LOOK * 2).await;
+            drop(turn);
+        };
+        assert!(tokio::join!(home.turn(Patience::AMoment), give_back).0.is_ok());
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use cotter_api::{Authority, Fingerprint, Place, Trust};
 use serde::{Deserialize, Serialize};
 
+use crate::fleet::Fleet;
 use crate::home::{self, Home, HomeError};
 
 /// An authority that somebody logs in at.
@@ -12,7 +13,7 @@ use crate::home::{self, Home, HomeError};
 pub struct Known {
     /// Where it is.
     pub authority: Place,
-    /// The fingerprint of its certificate.
+    /// The fingerprint of its certificate. Where neither this nor the next is set, the fleet says what makes it the right one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
     /// Or who vouches for it: a PEM file.
@@ -26,25 +27,32 @@ pub struct Known {
 }
 
 impl Known {
-    /// The authority, to be asked.
+    /// The authority, to be asked. What the fleet says counts where nothing else does.
     ///
     /// # Errors
     /// What is wrong with the fingerprint or the file, in words.
-    pub fn authority(&self) -> Result<Authority, String> {
-        let trust = match (&self.fingerprint, &self.ca_file) {
+    pub fn authority(&self, fleet: &Fleet) -> Result<Authority, String> {
+        let own = (self.fingerprint.as_ref(), self.ca_file.as_ref());
+        let fleets = || fleet.vouches_for(&self.authority).unwrap_or_default();
+        let trust = match if own == (None, None) { fleets() } else { own } {
             (Some(text), _) => {
                 text.parse::<Fingerprint>().map(Trust::Fingerprint).map_err(|error| error.to_string())?
             }
             (None, Some(file)) => {
                 Trust::of_file(&file.to_string_lossy()).map_err(|error| error.to_string())?
             }
-            (None, None) => return Err("nothing says what makes the authority the right one".to_owned()),
+            (None, None) => {
+                let place = &self.authority;
+                return Err(format!(
+                    "nothing says what makes {place} the right one any more: cotter login --fingerprint SHA256:…"
+                ));
+            }
         };
         Ok(Authority::new(self.authority.clone(), trust))
     }
 }
 
-/// All of them, the one of the last login first.
+/// All of them, the usual one first: that of the last `cotter login`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownAuthorities(Vec<Known>);
 
@@ -63,8 +71,8 @@ impl KnownAuthorities {
         serde_json::from_str(&text).map_err(|error| HomeError::Unreadable { path, why: error.to_string() })
     }
 
-    /// The one of the last login.
-    pub fn last(&self) -> Option<&Known> {
+    /// The usual one.
+    pub fn usual(&self) -> Option<&Known> {
         self.0.first()
     }
 
@@ -73,19 +81,39 @@ impl KnownAuthorities {
         self.0.iter().find(|known| known.authority == *place)
     }
 
-    /// Remembers a login.
+    /// Remembers a login, beside whatever other processes have remembered meanwhile; for who has the [turn](Home::turn).
     ///
     /// # Errors
     /// That it cannot be written.
-    pub fn remember(mut self, known: Known, home: &Home) -> Result<(), HomeError> {
-        self.0.retain(|other| other.authority != known.authority);
-        self.0.insert(0, known);
+    pub fn remember(known: Known, becomes: Becomes, home: &Home) -> Result<(), HomeError> {
+        let mut all = Self::load(home)?;
+        let before = all.0.iter().position(|other| other.authority == known.authority);
+        let at = match becomes {
+            Becomes::Usual => 0,
+            Becomes::NoOther => before.unwrap_or(all.0.len()),
+        };
+        if all.0.get(at) == Some(&known) {
+            return Ok(());
+        }
+        if let Some(before) = before {
+            all.0.remove(before);
+        }
+        all.0.insert(at, known);
         let path = Self::path(home);
-        let text = serde_json::to_string_pretty(&self);
+        let text = serde_json::to_string_pretty(&all);
         let text =
             text.map_err(|error| HomeError::Unreadable { path: path.clone(), why: error.to_string() })?;
         home::write(&path, &text)
     }
+}
+
+/// What a login makes of an authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Becomes {
+    /// The usual one.
+    Usual,
+    /// What it is: another stays the usual one.
+    NoOther,
 }
 
 #[cfg(test)]
@@ -103,16 +131,34 @@ mod tests {
     }
 
     #[test]
-    fn each_authority_is_remembered_with_its_own_user_and_the_last_comes_first() {
+    fn each_authority_is_remembered_with_its_own_user_and_that_of_the_last_login_comes_first() {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::at(&directory.path().join("cotter")).unwrap();
         let load = || KnownAuthorities::load(&home).unwrap();
-        assert_eq!(load().last(), None);
+        assert_eq!(load().usual(), None);
         for (authority, user) in [("a.example", "alice"), ("b.example", "bob"), ("a.example", "alicia")] {
-            load().remember(known(authority, user), &home).unwrap();
+            KnownAuthorities::remember(known(authority, user), Becomes::Usual, &home).unwrap();
         }
-        assert_eq!(load().last(), Some(&known("a.example", "alicia")));
-        assert_eq!(load().at(&"b.example".parse().unwrap()), Some(&known("b.example", "bob")));
-        assert_eq!(load().0.len(), 2);
+        assert_eq!(load().usual(), Some(&known("a.example", "alicia")));
+        for (authority, user) in [("b.example", "bobby"), ("c.example", "carol")] {
+            KnownAuthorities::remember(known(authority, user), Becomes::NoOther, &home).unwrap();
+        }
+        assert_eq!(load().usual(), Some(&known("a.example", "alicia")));
+        assert_eq!(load().at(&"b.example".parse().unwrap()), Some(&known("b.example", "bobby")));
+        assert_eq!(load().0.len(), 3);
+    }
+
+    #[test]
+    fn what_the_fleet_says_counts_where_nothing_else_does() {
+        let fleet = |place: &str| Fleet {
+            authority: Some(place.parse().unwrap()),
+            fingerprint: Some(format!("SHA256:{}", "00".repeat(32))),
+            ca_file: None,
+        };
+        let unsaid = Known { fingerprint: None, ..known("a.example", "alice") };
+        assert!(unsaid.authority(&fleet("a.example")).is_ok());
+        assert!(unsaid.authority(&fleet("b.example")).is_err());
+        let own = Known { fingerprint: Some("none".into()), ..unsaid };
+        assert!(own.authority(&fleet("a.example")).is_err());
     }
 }

@@ -6,6 +6,8 @@
 pub mod cli;
 /// A key and its certificate.
 pub mod credential;
+/// Signals that end a command before it is done.
+pub mod ending;
 /// What an administrator sets for everybody on a machine.
 pub mod fleet;
 /// The directory of what is remembered.

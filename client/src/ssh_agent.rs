@@ -32,6 +32,9 @@ pub enum SshAgentError {
     /// It does not answer.
     #[error("ssh-agent at {0}: {1}")]
     Failed(String, io::Error),
+    /// It does not show what is looked for.
+    #[error("this one does not show it; it may be locked, or not the one")]
+    NotShown,
     /// It does not want to.
     #[error("the ssh-agent refuses to {0}")]
     Refuses(&'static str),
@@ -78,11 +81,15 @@ impl SshAgent {
         let halves = |message: Message| message.text(&key.public.0).text(&key.to_bytes());
         let plain = halves(Message::new(ADD_ID_CONSTRAINED).text(PLAIN.as_bytes()));
         let certified = Message::new(ADD_ID_CONSTRAINED).text(CERTIFIED.as_bytes()).text(certificate);
-        for message in [plain, halves(certified)] {
-            let message = message.text(comment.as_bytes()).byte(CONSTRAIN_LIFETIME).number(seconds);
-            self.asked(&message, "keep a key for a time")?;
+        let limited =
+            |message: Message| message.text(comment.as_bytes()).byte(CONSTRAIN_LIFETIME).number(seconds);
+        self.asked(&limited(plain), "keep a key for a time")?;
+        let kept = self.asked(&limited(halves(certified)), "keep a certificate for a time");
+        if kept.is_err() {
+            // Of no use alone.
+            let _kept = self.remove(&Message(Vec::new()).text(PLAIN.as_bytes()).text(&key.public.0).0);
         }
-        Ok(())
+        kept
     }
 
     /// Whether it has this key or certificate.
@@ -103,6 +110,13 @@ impl SshAgent {
     /// See [`SshAgentError`]; also that it had none.
     pub fn remove(&mut self, blob: &[u8]) -> Result<(), SshAgentError> {
         self.asked(&Message::new(REMOVE_IDENTITY).text(blob), "forget a key")
+    }
+
+    /// Has it forget what it may have forgotten already.
+    pub fn forget(&mut self, blobs: &[Vec<u8>]) {
+        for blob in blobs {
+            let _forgotten = self.remove(blob);
+        }
     }
 
     fn asked(&mut self, message: &Message, what: &'static str) -> Result<(), SshAgentError> {

@@ -7,48 +7,67 @@ const WITH_VALUE: &[u8] = b"BbcDEeFIiJLlmOoPpQRSWw";
 /// Options with which ssh tells something of itself, or talks to an ssh that is connected already.
 const NO_LOGIN: &[u8] = b"VGQO";
 
-/// Whether ssh is to log in somewhere.
-pub fn logs_in(arguments: &[OsString]) -> bool {
-    let mut arguments = arguments.iter().map(|argument| argument.as_encoded_bytes());
-    let mut host = false;
-    let mut options = true;
-    while let Some(argument) = arguments.next() {
-        match argument {
-            b"--" if options => options = false,
-            [b'-', letters @ ..] if options && !letters.is_empty() => {
-                let Some(value) = value_of(letters) else { return false };
-                if value.is_some_and(<[u8]>::is_empty) {
-                    arguments.next();
-                }
-            }
-            // Behind the host options may stand; behind the first word of the command, none.
-            _ if host => return true,
-            _ => host = true,
-        }
-    }
-    host
+/// What is asked of ssh.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// To log in somewhere.
+    pub logs_in: bool,
+    /// To go by another configuration than the usual ones.
+    pub names_configuration: bool,
 }
 
-/// What stands behind the letter that takes a value, if one does; `None` if there is a letter with which ssh does not log in.
-#[expect(clippy::option_option, reason = "one is for the answer, the other for whether there is a value")]
-fn value_of(letters: &[u8]) -> Option<Option<&[u8]>> {
-    for (index, letter) in letters.iter().enumerate() {
-        if NO_LOGIN.contains(letter) {
-            return None;
+impl Asked {
+    /// Reads a command line, without the program's name.
+    pub fn of(arguments: &[OsString]) -> Self {
+        let mut arguments = arguments.iter().map(|argument| argument.as_encoded_bytes());
+        let mut asked = Self::default();
+        let (mut host, mut options, mut answers_itself) = (false, true, false);
+        while let Some(argument) = arguments.next() {
+            match argument {
+                b"--" if options => options = false,
+                [b'-', letters @ ..] if options && !letters.is_empty() => {
+                    let value_at = letters.iter().position(|letter| WITH_VALUE.contains(letter));
+                    let (alone, valued) = letters.split_at(value_at.unwrap_or(letters.len()));
+                    answers_itself |=
+                        alone.iter().chain(valued.first()).any(|letter| NO_LOGIN.contains(letter));
+                    asked.names_configuration |= valued.first() == Some(&b'F');
+                    if valued.len() == 1 {
+                        arguments.next();
+                    }
+                }
+                // Behind the host options may stand; behind the first word of the command, none.
+                _ if host => break,
+                _ => host = true,
+            }
         }
-        if WITH_VALUE.contains(letter) {
-            return Some(Some(&letters[index + 1..]));
-        }
+        asked.logs_in = host && !answers_itself;
+        asked
     }
-    Some(None)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn asked(line: &str) -> Asked {
+        Asked::of(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
+    }
+
     fn logs_in(line: &str) -> bool {
-        super::logs_in(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
+        asked(line).logs_in
+    }
+
+    #[test]
+    fn a_configuration_of_ones_own_is_noticed() {
+        for (line, named) in [
+            ("-F file node", true),
+            ("-4Ffile node", true),
+            ("-o F=1 node", false),
+            ("node ls -F", false),
+            ("node", false),
+        ] {
+            assert_eq!(asked(line).names_configuration, named, "{line}");
+        }
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Asking people: at their terminal, whatever standard input is, and nowhere else.
 //!
-//! As ssh does, since its standard input may be on its way to the node. But only where standard input or error is a terminal
-//! too: a job without either has nobody who would see the question, though the shell that started it may have a terminal.
+//! As ssh does, since its standard input may be on its way to the node. But only in the foreground: a job behind it, or one
+//! without a terminal, has nobody who would see the question.
 
 use std::fs::File;
-use std::future::Future;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 
+use cotter_api::plain;
+use rustix::process::{Signal, getpgrp, getpid, kill_process};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
 
@@ -21,8 +23,8 @@ pub enum AskError {
     #[error("there is no terminal to ask at")]
     NoTerminal,
     /// Whoever is there does not want to.
-    #[error("interrupted")]
-    Interrupted,
+    #[error("no answer")]
+    Declined,
     /// The terminal fails.
     #[error("the terminal cannot be read: {0}")]
     Failed(#[from] io::Error),
@@ -30,7 +32,30 @@ pub enum AskError {
 
 /// Whether somebody can be asked.
 pub fn is_there() -> bool {
-    (io::stdin().is_terminal() || io::stderr().is_terminal()) && File::open(PATH).is_ok()
+    let in_front = |terminal: File| tcgetpgrp(&terminal).is_ok_and(|front| front == getpgrp());
+    File::open(PATH).is_ok_and(in_front)
+}
+
+/// Tells people something, on standard error: words of others among it do not steer the terminal.
+pub fn tell(what: impl ToString) {
+    eprintln!("cotter: {}", lines(&what.to_string()));
+}
+
+/// Tells it where questions are asked, too, if standard error goes elsewhere: whoever is asked then knows why.
+pub fn tell_before_asking(what: impl ToString) {
+    let what = what.to_string();
+    tell(&what);
+    if !io::stderr().is_terminal()
+        && let Ok(mut terminal) = File::options().write(true).open(PATH)
+    {
+        // The question stands for itself.
+        let _untold = writeln!(terminal, "cotter: {}", lines(&what));
+    }
+}
+
+/// Each line plain by itself.
+fn lines(text: &str) -> String {
+    text.lines().map(plain).collect::<Vec<_>>().join("\n")
 }
 
 /// Asks for one line.
@@ -38,54 +63,72 @@ pub fn is_there() -> bool {
 /// # Errors
 /// See [`AskError`].
 pub async fn ask(question: String) -> Result<String, AskError> {
-    at_terminal(move || {
-        let mut terminal = File::options().read(true).write(true).open(PATH)?;
-        terminal.write_all(question.as_bytes())?;
-        let mut answer = String::new();
-        BufReader::new(terminal.take(LONGEST)).read_line(&mut answer)?;
-        if answer.is_empty() {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        } else {
-            Ok(answer.trim().to_owned())
-        }
-    })
-    .await
+    let mut terminal = open()?;
+    terminal.write_all(question.as_bytes())?;
+    Ok(line(terminal).await?.trim().to_owned())
 }
 
-/// Asks for what nobody is to see.
+/// Asks for what nobody is to see. Dropped before there is an answer, it leaves the terminal as it was.
 ///
 /// # Errors
 /// See [`AskError`].
 pub async fn ask_secret(question: String) -> Result<String, AskError> {
-    at_terminal(move || rpassword::prompt_password(question)).await
+    let mut terminal = open()?;
+    let mut stops = signal(SignalKind::from_raw(Signal::TSTP.as_raw()))?;
+    let mut answer = std::pin::pin!(line(terminal.try_clone()?));
+    loop {
+        let hidden = Hidden::on(terminal.try_clone()?)?;
+        terminal.write_all(question.as_bytes())?;
+        tokio::select! {
+            answer = answer.as_mut() => return answer,
+            _ = stops.recv() => {
+                // The shell gets its terminal back as it was; who goes on is asked again.
+                drop(hidden);
+                kill_process(getpid(), Signal::STOP).map_err(io::Error::from)?;
+            }
+        }
+    }
 }
 
-/// Waits for an answer; other work goes on.
-async fn at_terminal(
-    question: impl FnOnce() -> io::Result<String> + Send + 'static,
-) -> Result<String, AskError> {
+fn open() -> Result<File, AskError> {
     if !is_there() {
         return Err(AskError::NoTerminal);
     }
-    // With a handler in place an interrupt gives the terminal back as it was, instead of ending the process.
-    let _interrupts = signal(SignalKind::interrupt())?;
-    match spawn_blocking(question).await.map_err(io::Error::other)? {
-        Ok(answer) => Ok(answer),
-        Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::UnexpectedEof) => {
-            Err(AskError::Interrupted)
-        }
-        Err(error) => Err(error.into()),
+    Ok(File::options().read(true).write(true).open(PATH)?)
+}
+
+/// What is typed until the line's end, without it; other work goes on meanwhile.
+async fn line(terminal: File) -> Result<String, AskError> {
+    let read = move || {
+        let mut line = String::new();
+        BufReader::new(terminal.take(LONGEST)).read_line(&mut line).map(|_| line)
+    };
+    let line = spawn_blocking(read).await.map_err(io::Error::other)??;
+    if line.is_empty() { Err(AskError::Declined) } else { Ok(line.trim_end_matches(['\r', '\n']).to_owned()) }
+}
+
+/// A terminal that does not show what is typed, until this is dropped.
+struct Hidden {
+    terminal: File,
+    before: Termios,
+}
+
+impl Hidden {
+    fn on(terminal: File) -> io::Result<Self> {
+        let before = tcgetattr(&terminal)?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+        // What was typed before was seen.
+        tcsetattr(&terminal, OptionalActions::Flush, &hidden)?;
+        Ok(Self { terminal, before })
     }
 }
 
-/// Does something, unless an interrupt comes before it is done: after a question none ends the process by itself.
-///
-/// # Errors
-/// [`AskError::Interrupted`].
-pub async fn unless_interrupted<T>(work: impl Future<Output = T>) -> Result<T, AskError> {
-    let mut interrupts = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        done = work => Ok(done),
-        _ = interrupts.recv() => Err(AskError::Interrupted),
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing.
+        let _gone = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+        // The one that ended the answer was not shown.
+        let _gone = self.terminal.write_all(b"\n");
     }
 }

@@ -8,52 +8,76 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::credential::families;
 
-/// Longest wait for an answer over the first family, when there is a certificate that may do without.
+/// Longest wait for an answer, over whatever ways, when there is a certificate that may do without.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// And from then on for one over the other.
+/// How much of that the family of the pins has for itself.
+const PINNED: Duration = Duration::from_secs(3);
+/// Longest wait for an answer over one family once there is one over the other.
 const OTHER: Duration = Duration::from_secs(1);
 /// Longest wait for statements; a person types longer.
 const STATEMENTS: Duration = Duration::from_secs(2);
 /// A statement that is older gets a successor: it counts for a minute.
 const FRESH: Duration = Duration::from_secs(30);
 
-/// Where the authority sees us over the families that a certificate is pinned in; over whichever works if that is none.
+/// Where the authority sees us over the families that a certificate is pinned in; over whichever works if that is none, or if
+/// the authority cannot be reached over those. A refusal is an answer, and no reason to ask elsewhere.
 ///
 /// # Errors
 /// That it cannot be asked over any.
 pub async fn seen(authority: &Authority, pins: Option<&Pins>) -> Result<Vec<Observation>, AuthorityError> {
+    within(PATIENCE, authority, over_pinned(authority, pins)).await
+}
+
+async fn over_pinned(authority: &Authority, pins: Option<&Pins>) -> Result<Vec<Observation>, AuthorityError> {
     let pinned = pins.map(families).unwrap_or_default();
     let has = authority.families().await?;
-    let seen = match &has.iter().filter(|family| pinned.contains(family)).collect::<Vec<_>>()[..] {
-        [] => Vec::new(),
-        [only] => Vec::from_iter(observed(&authority.over(**only)).await.ok()),
-        [first, second, ..] => both(&authority.over(**first), &authority.over(**second)).await,
-    };
-    if seen.is_empty() { observed(authority).await.map(|it| vec![it]) } else { Ok(seen) }
+    let (pinned, others): (Vec<_>, Vec<_>) = has.into_iter().partition(|family| pinned.contains(family));
+    match (&pinned[..], &others[..]) {
+        ([first, second, ..], _) => both(&authority.over(*first), &authority.over(*second)).await,
+        ([pinned], [other, ..]) => {
+            let first = authority.over(*pinned);
+            match within(PINNED, authority, first.observed()).await {
+                Err(AuthorityError::Unreachable { .. }) => {
+                    authority.over(*other).observed().await.map(|it| vec![it])
+                }
+                seen => seen.map(|it| vec![it]),
+            }
+        }
+        _ => authority.observed().await.map(|it| vec![it]),
+    }
 }
 
-async fn observed(authority: &Authority) -> Result<Observation, AuthorityError> {
+/// An answer that comes in time.
+async fn within<T>(
+    limit: Duration,
+    authority: &Authority,
+    answer: impl Future<Output = Result<T, AuthorityError>>,
+) -> Result<T, AuthorityError> {
     let elapsed = |_| AuthorityError::Unreachable {
         place: authority.place().clone(),
-        why: format!("no answer within {} s", PATIENCE.as_secs()),
+        why: format!("no answer within {} s", limit.as_secs()),
     };
-    timeout(PATIENCE, authority.observed()).await.map_err(elapsed)?
+    timeout(limit, answer).await.map_err(elapsed)?
 }
 
-/// What both say; of one that is much later than the other, nothing.
-async fn both(first: &Authority, second: &Authority) -> Vec<Observation> {
-    let (mut first, mut second) = (std::pin::pin!(observed(first)), std::pin::pin!(observed(second)));
-    let (one, two) = tokio::select! {
-        one = first.as_mut() => {
-            let limit = if one.is_ok() { OTHER } else { PATIENCE };
-            (Some(one), timeout(limit, second.as_mut()).await.ok())
+/// What both say; of one that fails, or is much later than the other, nothing.
+async fn both(first: &Authority, second: &Authority) -> Result<Vec<Observation>, AuthorityError> {
+    let (mut one, mut two) = (std::pin::pin!(first.observed()), std::pin::pin!(second.observed()));
+    let (earlier, later) = tokio::select! {
+        earlier = one.as_mut() => {
+            let limit = if earlier.is_ok() { OTHER } else { PATIENCE };
+            (earlier, within(limit, second, two.as_mut()).await)
         }
-        two = second.as_mut() => {
-            let limit = if two.is_ok() { OTHER } else { PATIENCE };
-            (timeout(limit, first.as_mut()).await.ok(), Some(two))
+        earlier = two.as_mut() => {
+            let limit = if earlier.is_ok() { OTHER } else { PATIENCE };
+            (earlier, within(limit, first, one.as_mut()).await)
         }
     };
-    one.into_iter().chain(two).filter_map(Result::ok).collect()
+    match (earlier, later) {
+        (Ok(earlier), Ok(later)) => Ok(vec![earlier, later]),
+        (Ok(only), Err(_)) | (Err(_), Ok(only)) => Ok(vec![only]),
+        (Err(error), Err(_)) => Err(error),
+    }
 }
 
 /// The way to the authority that a login takes, and its statement of where it sees us over the other family of addresses.

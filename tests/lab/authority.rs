@@ -199,7 +199,7 @@ impl Authority {
 
     /// Runs `cotter` from a place, as whoever logged in last, without a terminal.
     pub fn client(from: &Place, arguments: &[&str]) -> Result<Output> {
-        from.output(Place::command(CLIENT).args(arguments).stdin(Stdio::null()))
+        from.output(Place::command("setsid").arg(CLIENT).args(arguments).stdin(Stdio::null()))
     }
 }
 

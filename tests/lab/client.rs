@@ -21,12 +21,14 @@ const STATE_HOME: &str = "XDG_STATE_HOME";
 pub struct Client {
     place: Place,
     environment: Vec<(String, String)>,
+    /// Whose it is, if not root's.
+    account: Option<String>,
 }
 
 impl Client {
     /// That at a place.
     pub fn at(place: &Place) -> Self {
-        Self { place: place.clone(), environment: Vec::new() }
+        Self { place: place.clone(), environment: Vec::new(), account: None }
     }
 
     /// The same with a variable set.
@@ -34,6 +36,13 @@ impl Client {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The same as an account of the lab without any privileges, at home in its own directory.
+    #[must_use]
+    pub fn of(mut self, account: &str) -> Self {
+        self.account = Some(account.to_owned());
+        self.with("HOME", &format!("/home/{account}")).with("USER", account)
     }
 
     /// The same with a home of its own, of this name.
@@ -75,7 +84,7 @@ impl Client {
 
     /// The same with one line to read.
     pub fn cotter_told(&self, arguments: &[&str], line: &str) -> Result<Output> {
-        let mut command = self.command(CLIENT, arguments);
+        let mut command = self.without_terminal(CLIENT, arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // What it says goes to pipes, which hold it.
         let mut child = self.place.spawn(&mut command)?;
@@ -98,7 +107,7 @@ impl Client {
 
     /// Any program, without a terminal and with nothing to read.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<Output> {
-        self.place.output(self.command(program, arguments).stdin(Stdio::null()))
+        self.place.output(self.without_terminal(program, arguments).stdin(Stdio::null()))
     }
 
     /// Any program at a terminal.
@@ -106,8 +115,21 @@ impl Client {
         Terminal::start(&self.place, &self.command(program, arguments))
     }
 
+    /// Whoever runs the suite may have a terminal, which is none of the lab's.
+    fn without_terminal(&self, program: &str, arguments: &[&str]) -> Command {
+        self.command("setsid", &[&[program], arguments].concat())
+    }
+
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = Place::command(program);
+        let mut command = match &self.account {
+            None => Place::command(program),
+            Some(account) => {
+                let mut command = Place::command("setpriv");
+                command.args(["--reuid", account, "--regid", account, "--init-groups", "--no-new-privs"]);
+                command.args(["--inh-caps=-all", "--bounding-set=-all", program]);
+                command
+            }
+        };
         command.args(arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }

@@ -1,6 +1,15 @@
 //! The client: new logins where the old one is of no use any more, at a terminal and without; plain ssh; the ssh-agent;
 //! addresses of both families.
 
+/// What an administrator sets for everybody on a machine.
+mod fleet;
+/// Signals end it at once, wherever it is, and the terminal is as before.
+mod interrupts;
+/// Hosts on the way to others, and the programs that run ssh.
+mod journeys;
+/// What is remembered from one command to the next, and what becomes of it.
+mod memory;
+
 use std::process::Output;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -77,10 +86,15 @@ fn json(output: &Output) -> Result<Value> {
     serde_json::from_slice(&output.stdout).with_context(|| self::output(output))
 }
 
-/// Types the password when it is asked for; what the screen showed then.
+/// Types alice's password when it is asked for; what the screen showed then.
 fn types_password(terminal: &mut Terminal) -> Result<String> {
-    let asked =
-        terminal.shows("the password is asked for", |screen| screen.contains("Password of alice at"))?;
+    types_password_of("alice", terminal)
+}
+
+/// The same of somebody.
+fn types_password_of(user: &str, terminal: &mut Terminal) -> Result<String> {
+    let question = format!("Password of {user} at");
+    let asked = terminal.shows("the password is asked for", |screen| screen.contains(&question))?;
     // What is typed before the echo is off would be shown.
     eventually("the terminal hides what is typed", || Ok(terminal.is_taken()?.then_some(())))?;
     terminal.press(&format!("{PASSWORD}\r"))?;

@@ -55,7 +55,7 @@ type Need = (&'static str, &'static str);
 /// task was built on this machine.
 const BUILD: [Need; 2] = [("cc", "gcc"), ("/usr/include/stdio.h", "libc6-dev")];
 /// For the lab and the suite.
-const LAB: [Need; 23] = [
+const LAB: [Need; 26] = [
     ("/usr/lib/systemd/systemd", "systemd"),
     ("sshd", SSHD),
     ("ssh", "openssh-client"),
@@ -67,6 +67,9 @@ const LAB: [Need; 23] = [
     ("mount", "mount"),
     ("ps", "procps"),
     ("rsync", "rsync"),
+    ("/usr/bin/git", "git"),
+    ("ansible", "ansible-core"),
+    ("setpriv", "util-linux"),
     ("strace", "strace"),
     ("tcpdump", "tcpdump"),
     ("bpftool", "bpftool"),

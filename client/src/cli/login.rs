@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use cotter_api::{Authority, AuthorityError, Fingerprint, Issued, LoginRequest, Place, Shown, Trust};
+use cotter_api::{Authority, AuthorityError, Fingerprint, Issued, LoginRequest, Place, Shown, Trust, plain};
+use tokio::task::spawn_blocking;
 
-use super::{Context, Failure, renewal, ssh, status};
-use crate::credential::{CredentialError, NewKey};
+use super::{Context, Failure, renewal, ssh, status, user_here};
+use crate::credential::{NewKey, unix};
+use crate::ending::Endings;
 use crate::home::Patience;
-use crate::known::Known;
-use crate::terminal::{self, AskError};
+use crate::known::{Becomes, Known, KnownAuthorities};
+use crate::ssh_agent::SshAgent;
+use crate::terminal::{self, AskError, tell};
 use crate::whereabouts::Route;
 
 /// Tries at a terminal, as ssh has them.
@@ -43,50 +46,54 @@ pub(super) struct Options {
 }
 
 pub(super) async fn login(context: Context, options: Options) -> Result<ExitCode, Failure> {
-    if options.if_needed && std::env::var_os(ssh::CHECKED).is_some() {
+    // Whoever asks may be left without an answer.
+    Endings::listen().map_err(Failure::unreachable)?.unless(told(context, options)).await?
+}
+
+async fn told(context: Context, options: Options) -> Result<ExitCode, Failure> {
+    if options.if_needed && is_checked(context.place()?) {
         return Ok(ExitCode::SUCCESS);
     }
     let (password_stdin, if_needed) = (options.password_stdin, options.if_needed);
     let known = known(&context, options).await?;
     if if_needed {
         renewal::renew(&context, &known).await?;
-    } else if !password_stdin && !terminal::is_there() {
-        return Err(AskError::NoTerminal.into());
-    } else {
-        let patience = if password_stdin { Patience::AMoment } else { renewal::A_PERSONS };
-        let _turn = context.home.turn(patience)?;
-        log_in(&context, &known, password_stdin).await?;
+        return Ok(ExitCode::SUCCESS);
     }
-    if context.authorities.last() != Some(&known) {
-        context.authorities.clone().remember(known.clone(), &context.home)?;
-    }
-    if if_needed { Ok(ExitCode::SUCCESS) } else { status::show(&context, &known).await }
+    let (proof, patience) = match password_stdin {
+        true => (Proof::Read, Patience::AMoment),
+        false if terminal::is_there() => (Proof::Asked, renewal::A_PERSONS),
+        false => return Err(AskError::NoTerminal.into()),
+    };
+    let turn = context.home.turn(patience).await?;
+    log_in(&context, &known, proof, Becomes::Usual).await?;
+    drop(turn);
+    status::show(&context, &known).await
+}
+
+/// Whether the `cotter ssh` that this runs below has seen to that authority.
+fn is_checked(place: &Place) -> bool {
+    std::env::var_os(ssh::CHECKED).is_some_and(|checked| checked.to_str() == Some(&place.to_string()))
 }
 
 /// The authority to log in at: what the options say, else as the last time, else as the fleet's.
 async fn known(context: &Context, options: Options) -> Result<Known, Failure> {
     let place = context.place()?.clone();
     let last = context.authorities.at(&place);
-    let fleet = Some(&context.fleet).filter(|fleet| fleet.authority.as_ref() == Some(&place));
-    let fleet = fleet.filter(|fleet| fleet.fingerprint.is_some() || fleet.ca_file.is_some());
-    let user = options.user.or_else(|| last.map(|last| last.user.clone())).or_else(here);
+    let vouched_for = context.fleet.vouches_for(&place).is_some();
+    let user = options.user.or_else(|| last.map(|last| last.user.clone())).or_else(user_here);
     let user = user.ok_or_else(|| Failure::usage("who are you there? --user NAME"))?;
-    let (fingerprint, ca_file) = match (options.fingerprint, options.ca_file) {
-        (Some(fingerprint), _) => (Some(fingerprint.to_string()), None),
-        (None, Some(file)) => (None, Some(std::path::absolute(file).map_err(Failure::usage)?)),
-        (None, None) => match (last, fleet) {
-            (Some(last), _) => (last.fingerprint.clone(), last.ca_file.clone()),
-            (None, Some(fleet)) => (fleet.fingerprint.clone(), fleet.ca_file.clone()),
-            (None, None) => (Some(ask_fingerprint(&place).await?), None),
-        },
+    let last_said = last.map(|last| (last.fingerprint.clone(), last.ca_file.clone()));
+    let (fingerprint, ca_file) = match (options.fingerprint, options.ca_file, last_said) {
+        (Some(fingerprint), _, _) => (Some(fingerprint.to_string()), None),
+        (None, Some(file), _) => (None, Some(std::path::absolute(file).map_err(Failure::usage)?)),
+        (None, None, Some(said)) if said != (None, None) => said,
+        // What the fleet says may change, and is not kept.
+        (None, None, _) if vouched_for => (None, None),
+        (None, None, _) => (Some(ask_fingerprint(&place).await?), None),
     };
     let ssh_agent = options.ssh_agent || (!options.no_ssh_agent && last.is_some_and(|last| last.ssh_agent));
     Ok(Known { authority: place, fingerprint, ca_file, user, ssh_agent })
-}
-
-/// Who somebody is on this machine.
-fn here() -> Option<String> {
-    ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
 }
 
 /// Shows the fingerprint of an authority that is not known yet, and asks whether it is the right one.
@@ -112,42 +119,67 @@ async fn ask_fingerprint(place: &Place) -> Result<String, Failure> {
     if is_it { Ok(fingerprint.to_string()) } else { Err(Failure::refused("not logged in: not trusted")) }
 }
 
-/// Asks for what proves who somebody is, and stores the certificate.
-pub(super) async fn log_in(context: &Context, known: &Known, password_stdin: bool) -> Result<(), Failure> {
-    let authority = known.authority().map_err(Failure::usage)?;
+/// Where what proves who somebody is comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Whoever sits at the terminal.
+    Asked,
+    /// Standard input.
+    Read,
+}
+
+/// Logs in with what proves who somebody is, and stores the certificate; for who has the turn.
+pub(super) async fn log_in(
+    context: &Context,
+    known: &Known,
+    proof: Proof,
+    becomes: Becomes,
+) -> Result<(), Failure> {
+    let authority = known.authority(&context.fleet).map_err(Failure::usage)?;
+    if known.ssh_agent {
+        // One that is away is told before anybody types.
+        let away =
+            |error| Failure::refused(format!("{error}; for a key in a file: cotter login --no-ssh-agent"));
+        spawn_blocking(SshAgent::connect).await.map_err(Failure::unreachable)?.map_err(away)?;
+    }
     let key = NewKey::make().map_err(Failure::refused)?;
+    let issued = prove(&authority, known, &key, proof).await?;
+    key.require_own(&issued.certificate, &known.user, unix()).map_err(Failure::refused)?;
+    let (drawer, comment) = (context.drawer(known)?, format!("{} at {}", known.user, known.authority));
+    let ssh_agent = known.ssh_agent;
+    // An ssh-agent may take its time.
+    let keep = spawn_blocking(move || match ssh_agent {
+        true => key.hand_over(&issued.certificate, &comment, &drawer),
+        false => Ok(key.store(&issued.certificate, &drawer)?),
+    });
+    keep.await.map_err(Failure::unreachable)?.map_err(Failure::refused)?;
+    Ok(KnownAuthorities::remember(known.clone(), becomes, &context.home)?)
+}
+
+/// Gets a certificate, in a few tries if somebody can be asked again.
+async fn prove(authority: &Authority, known: &Known, key: &NewKey, proof: Proof) -> Result<Issued, Failure> {
     let public_key = key.public().map_err(Failure::refused)?;
     // People type meanwhile.
-    let route = tokio::spawn(Route::find(authority.clone(), public_key.clone()));
-    let mut way = Way::Sought(route);
-    let mut tries = if password_stdin { 1 } else { TRIES };
-    let issued = loop {
-        let question = format!("Password of {} at {}: ", known.user, authority.place());
-        let password = secret(question, password_stdin).await?;
+    let mut way = Way::Sought(tokio::spawn(Route::find(authority.clone(), public_key.clone())));
+    let mut tries = if proof == Proof::Asked { TRIES } else { 1 };
+    loop {
+        let question = format!("Password of {} at {}: ", plain(&known.user), authority.place());
         let request = LoginRequest {
             user: known.user.clone(),
-            password,
+            password: secret(question, proof).await?,
             code: None,
             public_key: public_key.clone(),
             other_observation: None,
         };
         let route = way.found().await?;
         tries -= 1;
-        match send(route, request, password_stdin).await {
-            Err(Attempt::Wrong(message)) if tries > 0 => eprintln!("cotter: {message}"),
+        match send(route, request, proof).await {
+            Err(Attempt::Wrong(message)) if tries > 0 => tell(message),
             Err(Attempt::Wrong(message)) => return Err(Failure::refused(message)),
             Err(Attempt::Failed(failure)) => return Err(failure),
-            Ok(issued) => break issued,
+            Ok(issued) => return Ok(issued),
         }
-    };
-    key.require_own(&issued.certificate, &known.user).map_err(Failure::refused)?;
-    let drawer = context.drawer(known)?;
-    let kept = if known.ssh_agent {
-        key.hand_over(&issued.certificate, &format!("{} at {}", known.user, known.authority), &drawer)
-    } else {
-        key.store(&issued.certificate, &drawer).map_err(CredentialError::from)
-    };
-    kept.map_err(Failure::refused)
+    }
 }
 
 /// The route to the authority, which is looked for while somebody types.
@@ -159,8 +191,7 @@ enum Way {
 impl Way {
     async fn found(&mut self) -> Result<&mut Route, Failure> {
         if let Self::Sought(task) = self {
-            let found = terminal::unless_interrupted(task).await?;
-            *self = Self::Found(found.map_err(Failure::unreachable)?);
+            *self = Self::Found(task.await.map_err(Failure::unreachable)?);
         }
         match self {
             Self::Found(route) => Ok(route),
@@ -183,14 +214,14 @@ impl<F: Into<Failure>> From<F> for Attempt {
     }
 }
 
-async fn send(route: &mut Route, mut request: LoginRequest, password_stdin: bool) -> Result<Issued, Attempt> {
-    let mut answer = once(route, &mut request).await?;
+async fn send(route: &mut Route, mut request: LoginRequest, proof: Proof) -> Result<Issued, Attempt> {
+    let mut answer = once(route, &mut request).await;
     if let Err(AuthorityError::Refused(refusal)) = &answer
         && refusal.error == "code_needed"
     {
-        let code = secret("Code of your second factor: ".to_owned(), password_stdin).await?;
+        let code = secret("Code of your second factor: ".to_owned(), proof).await?;
         request.code = Some(code.trim().to_owned());
-        answer = once(route, &mut request).await?;
+        answer = once(route, &mut request).await;
     }
     answer.map_err(|error| match error {
         AuthorityError::Refused(refusal) if refusal.error == "wrong" => Attempt::Wrong(refusal.message),
@@ -200,27 +231,24 @@ async fn send(route: &mut Route, mut request: LoginRequest, password_stdin: bool
     })
 }
 
-async fn once(
-    route: &mut Route,
-    request: &mut LoginRequest,
-) -> Result<Result<Issued, AuthorityError>, AskError> {
-    terminal::unless_interrupted(async {
-        request.other_observation = route.statement(&request.public_key).await;
-        route.authority.login(request).await
-    })
-    .await
+async fn once(route: &mut Route, request: &mut LoginRequest) -> Result<Issued, AuthorityError> {
+    request.other_observation = route.statement(&request.public_key).await;
+    route.authority.login(request).await
 }
 
-async fn secret(question: String, from_stdin: bool) -> Result<String, Failure> {
-    if from_stdin {
-        let mut line = String::new();
-        io::stdin().lock().read_line(&mut line).map_err(Failure::usage)?;
+async fn secret(question: String, proof: Proof) -> Result<String, Failure> {
+    if proof == Proof::Read {
+        let line = spawn_blocking(|| {
+            let mut line = String::new();
+            io::stdin().lock().read_line(&mut line).map(|_| line)
+        });
+        let line = line.await.map_err(Failure::unreachable)?.map_err(Failure::usage)?;
         return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
     }
     terminal::ask_secret(question).await.map_err(|error| match error {
         AskError::NoTerminal => {
             Failure::refused("there is no terminal to ask for your password at: run `cotter login` at one")
         }
-        AskError::Interrupted | AskError::Failed(_) => error.into(),
+        AskError::Declined | AskError::Failed(_) => error.into(),
     })
 }

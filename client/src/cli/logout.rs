@@ -2,13 +2,31 @@
 
 use std::process::ExitCode;
 
-use super::{Context, Failure};
-use crate::credential;
+use clap::Args;
 
-pub(super) fn logout(context: &Context) -> Result<ExitCode, Failure> {
-    let drawer = context.drawer(context.known()?)?;
-    match credential::forget(&drawer)? {
-        true => Ok(ExitCode::SUCCESS),
-        false => Err(Failure::refused("you are not logged in")),
-    }
+use super::{Context, Failure};
+use crate::credential::{self, CredentialError};
+use crate::terminal::tell;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Remove the files also if the key may still be in an ssh-agent
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn logout(context: &Context, options: &Options) -> Result<ExitCode, Failure> {
+    let drawer = context.drawer(&context.known()?)?;
+    let had = match credential::forget(&drawer) {
+        Err(kept @ CredentialError::Kept(_)) if options.force => {
+            tell(kept);
+            drawer.empty()?
+        }
+        Err(kept @ CredentialError::Kept(_)) => {
+            let what = "run this where SSH_AUTH_SOCK names that agent, or with --force if it is gone";
+            return Err(Failure::refused(format!("{kept}; {what}")));
+        }
+        had => had.map_err(Failure::refused)?,
+    };
+    if had { Ok(ExitCode::SUCCESS) } else { Err(Failure::refused("you are not logged in")) }
 }

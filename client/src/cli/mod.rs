@@ -14,18 +14,19 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use cotter_api::{AuthorityError, Place};
 
+use crate::ending::Ended;
 use crate::fleet::Fleet;
 use crate::home::{Drawer, Home, HomeError};
 use crate::known::{Known, KnownAuthorities};
-use crate::terminal::AskError;
+use crate::terminal::{AskError, tell};
 
 /// Says which authority, if no option does.
 const VARIABLE: &str = "COTTER_AUTHORITY";
 
 /// Logs in where SSH sessions are pinned to your address, and runs ssh.
 ///
-/// The authority is the one that --authority names, else COTTER_AUTHORITY, else the one of the last login, else the one in
-/// /etc/cotter/client.toml.
+/// The authority is the one that --authority names, else COTTER_AUTHORITY, else the one of the last `cotter login`, else the
+/// one in /etc/cotter/client.toml, which cotter-client.toml(5) describes.
 ///
 /// Exit codes: 0 done, 1 refused or not logged in, 2 usage or configuration, 3 the authority cannot be reached; `ssh` ends as
 /// ssh does.
@@ -52,7 +53,7 @@ enum Command {
     /// Show what you are logged in as, from where and until when; 1 if that is of no use here and now
     Status,
     /// Remove key and certificate from this machine, and from the ssh-agent
-    Logout,
+    Logout(logout::Options),
     /// Print what gives plain ssh, scp, rsync, git and Ansible the same; for ~/.ssh/config
     SshConfig(ssh_config::Options),
 }
@@ -86,11 +87,13 @@ impl From<HomeError> for Failure {
 
 impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
-        match error {
-            // As shells have it of who ends by an interrupt.
-            AskError::Interrupted => Self { code: 130, message: error.to_string() },
-            AskError::NoTerminal | AskError::Failed(_) => Self::refused(error),
-        }
+        Self::refused(error)
+    }
+}
+
+impl From<Ended> for Failure {
+    fn from(ended: Ended) -> Self {
+        Self { code: ended.code(), message: ended.to_string() }
     }
 }
 
@@ -125,7 +128,7 @@ impl Context {
         let variable = variable.map(|text| text.parse::<Place>()).transpose();
         let place = named
             .or(variable.map_err(|error| Failure::usage(format!("{VARIABLE}: {error}")))?)
-            .or_else(|| authorities.last().map(|last| last.authority.clone()))
+            .or_else(|| authorities.usual().map(|usual| usual.authority.clone()))
             .or_else(|| fleet.authority.clone());
         Ok(Self { home, authorities, fleet, place, json })
     }
@@ -134,17 +137,29 @@ impl Context {
         self.place.as_ref().ok_or_else(|| Failure::usage("where is the authority? --authority URL"))
     }
 
-    /// The authority, which somebody has logged in at.
-    fn known(&self) -> Result<&Known, Failure> {
+    /// The authority, and who logs in there: as the last time, or, where the fleet says what makes it the right one, as on
+    /// this machine.
+    fn known(&self) -> Result<Known, Failure> {
         let not =
             |at: &str| Failure::refused(format!("you are not logged in: cotter login --authority {at}"));
         let place = self.place.as_ref().ok_or_else(|| not("URL"))?;
-        self.authorities.at(place).ok_or_else(|| not(&place.to_string()))
+        let of_the_fleet = || {
+            self.fleet.vouches_for(place)?;
+            let (authority, user) = (place.clone(), user_here()?);
+            Some(Known { authority, fingerprint: None, ca_file: None, user, ssh_agent: false })
+        };
+        let known = self.authorities.at(place).cloned().or_else(of_the_fleet);
+        known.ok_or_else(|| not(&place.to_string()))
     }
 
     fn drawer(&self, known: &Known) -> Result<Drawer, Failure> {
         Ok(self.home.drawer(&known.authority)?)
     }
+}
+
+/// Who somebody is on this machine.
+fn user_here() -> Option<String> {
+    ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
 }
 
 /// The definition of the command line, for manual pages and completions.
@@ -179,19 +194,24 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let json = self.json;
+        // What ssh's output is mixed with is no place for ours.
+        let to_programs = json && !matches!(self.command, Command::Ssh(_));
         let done = runtime.map_err(Failure::unreachable).and_then(|runtime| {
-            let context = Context::of(self.authority, json)?;
-            runtime.block_on(self.command.run(context))
+            let done = Context::of(self.authority, json)
+                .and_then(|context| runtime.block_on(self.command.run(context)));
+            // A question that nobody has answered is not waited for.
+            runtime.shutdown_background();
+            done
         });
         match done {
             Ok(code) => code,
-            Err(failure) => {
-                if json {
-                    println!("{}", serde_json::json!({ "error": failure.message }));
+            Err(Failure { code, message }) => {
+                if to_programs {
+                    println!("{}", serde_json::json!({ "error": message }));
                 } else {
-                    eprintln!("cotter: {}", failure.message);
+                    tell(message);
                 }
-                failure.code.into()
+                code.into()
             }
         }
     }
@@ -203,7 +223,7 @@ impl Command {
             Self::Login(options) => login::login(context, options).await,
             Self::Ssh(options) => ssh::ssh(&context, &options).await,
             Self::Status => status::status(&context).await,
-            Self::Logout => logout::logout(&context),
+            Self::Logout(options) => logout::logout(&context, &options),
             Self::SshConfig(options) => ssh_config::ssh_config(&context, &options),
         }
     }

@@ -4,25 +4,33 @@
 //! command that ran must not run again. All that can be done about a refusal is done before.
 
 use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use clap::Args;
 use cotter_api::Family;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
+use super::ssh_config::quoted;
 use super::standing::Standing;
 use super::{Context, Failure, renewal};
 use crate::credential::{Unfit, families, short};
-use crate::home::Drawer;
-use crate::ssh_arguments::logs_in;
+use crate::ending::{Ended, Endings};
+use crate::home::{self, Drawer};
+use crate::ssh_arguments::Asked;
+use crate::terminal::tell;
 
-/// Set for the ssh that runs here: what its configuration asks of `cotter` was seen to.
+/// Set to the authority for the ssh that runs here: what its configuration asks of `cotter` was seen to.
 pub(super) const CHECKED: &str = "COTTER_CHECKED";
 /// How ssh ends if it could not connect or log in; its remote command may end so, too.
 const FAILED: i32 = 255;
+/// Longest wait for what may be behind that.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -32,58 +40,101 @@ pub(super) struct Options {
 }
 
 pub(super) async fn ssh(context: &Context, options: &Options) -> Result<ExitCode, Failure> {
-    if !logs_in(&options.arguments) {
-        return run(Command::new("ssh").args(&options.arguments)).await.map(exit);
+    let asked = Asked::of(&options.arguments);
+    if !asked.logs_in {
+        return run(Command::new("ssh").args(&options.arguments)).await.map(|end| exit(end.code));
     }
     let known = context.known()?;
-    renewal::renew(context, known).await?;
+    renewal::renew(context, &known).await?;
+    let (drawer, checked) = (context.drawer(&known)?, known.authority.to_string());
     let mut ssh = Command::new("ssh");
-    ssh.env(CHECKED, "1").args(identity(&context.drawer(known)?)).args(&options.arguments);
-    let code = run(&mut ssh).await?;
-    if code == FAILED {
-        explain(&Standing::look(context, known).await?);
+    ssh.env(CHECKED, &checked);
+    let jumps = jumps(&checked, &options.arguments)?;
+    if jumps && !asked.names_configuration {
+        ssh.arg("-F").arg(configuration(&drawer)?);
+    } else {
+        ssh.args(identity(&drawer).into_iter().flat_map(|option| ["-o".into(), option]));
     }
-    Ok(exit(code))
+    let end = run(ssh.args(&options.arguments)).await?;
+    if end.code == FAILED && !end.by_signal {
+        let look = timeout(PATIENCE, Standing::look(context, &known));
+        let looked = Endings::listen().map_err(Failure::unreachable)?.unless(look).await?;
+        looked.into_iter().flatten().for_each(|standing| explain(&standing, jumps));
+    }
+    Ok(exit(end.code))
 }
 
 /// What ssh is to show.
-fn identity(drawer: &Drawer) -> [OsString; 4] {
+fn identity(drawer: &Drawer) -> [OsString; 2] {
     let option = |name: &str, path: &Path| {
         let mut option = OsString::from(format!("{name}="));
-        option.push(super::ssh_config::quoted(path));
+        option.push(quoted(path));
         option
     };
-    [
-        "-o".into(),
-        option("IdentityFile", &drawer.key()),
-        "-o".into(),
-        option("CertificateFile", &drawer.certificate()),
-    ]
+    [option("IdentityFile", &drawer.key()), option("CertificateFile", &drawer.certificate())]
 }
 
-/// Runs ssh to its end, as if it had been started itself: what ends or stops this process is for it. Its exit code, as shells
-/// have it.
-async fn run(ssh: &mut Command) -> Result<i32, Failure> {
-    let child = ssh.spawn().map_err(|error| Failure::usage(format!("ssh cannot be run: {error}")))?;
+/// Whether ssh goes by way of other hosts.
+fn jumps(checked: &str, arguments: &[OsString]) -> Result<bool, Failure> {
+    let mut ssh = Command::new("ssh");
+    ssh.arg("-G").args(arguments).env(CHECKED, checked).stdin(Stdio::null()).stderr(Stdio::null());
+    let told = ssh.output().map_err(not_run)?;
+    if let Some(signal) = told.status.signal() {
+        return Err(Ended { signal }.into());
+    }
+    let told = String::from_utf8_lossy(&told.stdout);
+    Ok(told.lines().filter_map(|line| line.strip_prefix("proxyjump ")).any(|hosts| hosts != "none"))
+}
+
+/// What ssh hands on to the one that it starts for each host on the way, as it does not do with options of its command line:
+/// a configuration with what is to be shown, and then all that would have counted without it.
+fn configuration(drawer: &Drawer) -> Result<std::path::PathBuf, Failure> {
+    let lines = identity(drawer).map(|option| option.to_string_lossy().replacen('=', " ", 1));
+    let text = format!("{}\nInclude ~/.ssh/config\nInclude /etc/ssh/ssh_config\n", lines.join("\n"));
+    let path = drawer.ssh_config();
+    if home::read(&path)?.as_ref() != Some(&text) {
+        home::write(&path, &text)?;
+    }
+    Ok(path)
+}
+
+/// How ssh ended.
+struct End {
+    /// As shells have it.
+    code: i32,
+    /// Somebody wanted it to end.
+    by_signal: bool,
+}
+
+fn not_run(error: std::io::Error) -> Failure {
+    Failure::usage(format!("ssh cannot be run: {error}"))
+}
+
+/// Runs ssh to its end, as if it had been started itself: what ends or stops this process is for it.
+async fn run(ssh: &mut Command) -> Result<End, Failure> {
+    let child = ssh.spawn().map_err(not_run)?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| Failure::usage("ssh cannot be followed"))?;
-    let listen = |kind| signal(kind).map_err(Failure::unreachable);
-    // Those that a terminal sends come to ssh, too.
-    let (_interrupt, _quit) = (listen(SignalKind::interrupt())?, listen(SignalKind::quit())?);
-    let _stop = listen(SignalKind::from_raw(Signal::TSTP.as_raw()))?;
-    let (mut terminate, mut hangup) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
+    // Not before it has started: what is ignored here, as below nohup, is ignored there.
+    let mut endings = Endings::listen().map_err(Failure::unreachable)?;
+    let _stops = signal(SignalKind::from_raw(Signal::TSTP.as_raw())).map_err(Failure::unreachable)?;
     let mut end = spawn_blocking(move || await_end(pid));
+    let mut by_signal = false;
     loop {
-        let signal = tokio::select! {
+        let Ended { signal } = tokio::select! {
             code = &mut end => {
                 let code = code.map_err(Failure::unreachable)?;
-                return code.map_err(|error| Failure::usage(format!("ssh cannot be followed: {error}")));
+                let code = code.map_err(|error| Failure::usage(format!("ssh cannot be followed: {error}")))?;
+                return Ok(End { code, by_signal });
             }
-            _ = terminate.recv() => Signal::TERM,
-            _ = hangup.recv() => Signal::HUP,
+            ended = endings.next() => ended,
         };
-        // It may have ended meanwhile.
-        let _sent = kill_process(pid, signal);
+        by_signal = true;
+        // Those that a terminal sends come to ssh, too.
+        if let Some(signal) = [Signal::TERM, Signal::HUP].into_iter().find(|own| own.as_raw() == signal) {
+            // It may have ended meanwhile.
+            let _sent = kill_process(pid, signal);
+        }
     }
 }
 
@@ -109,35 +160,39 @@ fn code(status: WaitStatus) -> i32 {
 }
 
 /// Says what may be behind a refusal: sshd does not.
-fn explain(standing: &Standing) {
-    let addresses = standing.addresses();
+fn explain(standing: &Standing, jumps: bool) {
     let pins = standing.identity.as_ref().and_then(|identity| identity.pins.as_ref());
     match (&standing.unfit, pins) {
-        (Some(unfit @ (Unfit::Moved { .. } | Unfit::Expired | Unfit::KeyGone | Unfit::Missing)), _) => {
-            eprintln!("cotter: {unfit}, while ssh ran; run it again to log in again");
-        }
-        (_, None) => eprintln!(
-            "cotter: if the node refused you: your certificate is pinned nowhere; if one of your roles asks for a pin by now, \
-             log in again: cotter login"
-        ),
-        (_, Some(pins)) => {
-            let seen = match &addresses[..] {
-                [] => "does not know your address".to_owned(),
-                seen => format!(
-                    "sees you at {}",
-                    seen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
-                ),
-            };
+        (Some(Unfit::Unknown { .. }), Some(pins)) | (None, Some(pins)) => {
             let lacks = match families(pins)[..] {
                 [Family::V4] => "; it has no pin for IPv6: try ssh -4",
                 [Family::V6] => "; it has no pin for IPv4: try ssh -6",
                 _ => "",
             };
-            eprintln!(
-                "cotter: if the node refused you, it may see you elsewhere than the authority, which {seen}; your certificate \
-                 is pinned to {}{lacks}",
+            let way = if jumps { "; behind a jump host, nodes see that host's address" } else { "" };
+            tell(format!(
+                "if the node refused you, it may see you elsewhere than the authority, which {}; your certificate is pinned \
+                 to {}{lacks}{way}",
+                sees(standing),
                 short(pins)
-            );
+            ));
+        }
+        (Some(Unfit::Unknown { .. }) | None, None) => tell(
+            "if the node refused you: your certificate is pinned nowhere; if one of your roles asks for a pin by now, log in \
+             again: cotter login",
+        ),
+        (Some(unfit), _) => tell(format!("{unfit}, while ssh ran; run it again to log in again")),
+    }
+}
+
+/// What the authority knows of where we are.
+fn sees(standing: &Standing) -> String {
+    match (&standing.seen, &standing.addresses()[..]) {
+        (Err(_), _) => "cannot be asked now".to_owned(),
+        (Ok(_), []) => "does not know your address".to_owned(),
+        (Ok(_), seen) => {
+            let seen: Vec<String> = seen.iter().map(ToString::to_string).collect();
+            format!("sees you at {}", seen.join(" and "))
         }
     }
 }

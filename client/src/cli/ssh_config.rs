@@ -24,7 +24,9 @@ pub(super) fn ssh_config(context: &Context, options: &Options) -> Result<ExitCod
     let exec = exec(&program, &place.to_string()).map_err(Failure::usage)?;
     let show = |path: &Path| quoted(path).to_string_lossy().into_owned();
     println!("# Logs in at {place} again where the certificate is of no use any more: asks at the terminal,");
-    println!("# and without one says what to do.");
+    println!(
+        "# and without one says what to do. A HostName line above changes the name that counts here: best stand first."
+    );
     if options.hosts.is_empty() {
         println!("# Name the hosts, else all are asked for: cotter ssh-config 'node*.example.com'");
     }

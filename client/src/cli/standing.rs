@@ -2,6 +2,7 @@
 
 use cotter_api::{AuthorityError, Observation};
 use pinning::{Address, Identity};
+use tokio::task::spawn_blocking;
 
 use super::{Context, Failure};
 use crate::credential::{self, Unfit, unfit};
@@ -23,7 +24,7 @@ impl Standing {
     pub(super) async fn look(context: &Context, known: &Known) -> Result<Self, Failure> {
         let drawer = context.drawer(known)?;
         let identity = credential::identity(&drawer)?;
-        let authority = known.authority().map_err(Failure::usage)?;
+        let authority = known.authority(&context.fleet).map_err(Failure::usage)?;
         let pins = identity.as_ref().and_then(|identity| identity.pins.as_ref());
         let seen = whereabouts::seen(&authority, pins).await;
         let addresses: Vec<Address> = match &seen {
@@ -32,7 +33,13 @@ impl Standing {
             Err(_) => pins.iter().flat_map(|pins| pins.networks()).map(|it| it.net().addr().into()).collect(),
         };
         let mut unfit = unfit(identity.as_ref(), &addresses, credential::unix());
-        if unfit.is_none() && !credential::has_key(&drawer)? {
+        if let Some(identity) = identity.as_ref().filter(|identity| identity.key_id != known.user) {
+            unfit = Some(Unfit::AnothersOwn(identity.key_id.clone()));
+        }
+        // An ssh-agent may take its time.
+        if unfit.is_none()
+            && !spawn_blocking(move || credential::has_key(&drawer)).await.map_err(Failure::unreachable)??
+        {
             unfit = Some(Unfit::KeyGone);
         }
         Ok(Self { identity, seen, unfit })

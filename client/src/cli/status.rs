@@ -2,15 +2,16 @@
 
 use std::process::ExitCode;
 
-use jiff::Timestamp;
+use cotter_api::{AuthorityError, plain};
 use serde_json::json;
 
 use super::standing::Standing;
 use super::{Context, Failure};
+use crate::credential::moment;
 use crate::known::Known;
 
 pub(super) async fn status(context: &Context) -> Result<ExitCode, Failure> {
-    show(context, context.known()?).await
+    show(context, &context.known()?).await
 }
 
 /// Shows what a login is worth; 0 if it is of use, 1 if not, 3 if nobody can tell.
@@ -23,8 +24,8 @@ pub(super) async fn show(context: &Context, known: &Known) -> Result<ExitCode, F
     }
     Ok(match (&standing.unfit, &standing.seen) {
         (None, Ok(_)) => ExitCode::SUCCESS,
-        (Some(_), _) => ExitCode::from(1),
-        (None, Err(_)) => ExitCode::from(3),
+        (Some(_), _) | (None, Err(AuthorityError::Another { .. })) => ExitCode::from(1),
+        (None, Err(AuthorityError::Refused(_) | AuthorityError::Unreachable { .. })) => ExitCode::from(3),
     })
 }
 
@@ -47,17 +48,16 @@ fn show_text(known: &Known, standing: &Standing) {
     println!("authority  {}", known.authority);
     println!("user       {}", known.user);
     if let Some(identity) = &standing.identity {
-        println!("logins     {}", identity.principals.join(", "));
+        println!("logins     {}", plain(&identity.principals.join(", ")));
         println!("pinned     {}", identity.pins.as_ref().map_or("no".to_owned(), ToString::to_string));
-        let end = i64::try_from(identity.valid_before).ok().and_then(|end| Timestamp::from_second(end).ok());
-        println!("until      {}", end.map_or("for ever".to_owned(), |end| end.to_string()));
+        println!("until      {}", moment(identity.valid_before));
     }
     match &standing.seen {
         Ok(seen) => seen.iter().for_each(|it| match (it.address, &it.how) {
-            (Some(address), Some(how)) => println!("you are at {address} ({how})"),
+            (Some(address), Some(how)) => println!("you are at {address} ({})", plain(&how.to_string())),
             _ => println!("nobody vouches for your address"),
         }),
-        Err(why) => println!("where you are is not known: {why}"),
+        Err(why) => println!("where you are is not known: {}", plain(&why.to_string())),
     }
     if let Some(unfit) = &standing.unfit {
         println!("{unfit}: cotter login");
