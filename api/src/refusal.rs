@@ -1,28 +1,18 @@
 //! What is said instead of an answer, with a status of 400 or above.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+
+use crate::plain;
 
 /// Why not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// The word for programs, such as `wrong` or `code_needed`.
-    #[serde(deserialize_with = "plain")]
+    /// The word for programs, such as `wrong` or `code_needed`; a later version knows more of them.
+    #[serde(deserialize_with = "plain::text")]
     pub error: String,
     /// The words for people.
-    #[serde(deserialize_with = "plain")]
+    #[serde(deserialize_with = "plain::text")]
     pub message: String,
-}
-
-/// A text that goes to a terminal as it is: whoever stands in the authority's place must not steer that.
-fn plain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    Ok(text.chars().map(|it| if steers(it) { '?' } else { it }).collect())
-}
-
-/// Control characters, and those that turn the direction of what follows.
-fn steers(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
