@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use tokio_rustls::TlsAcceptor;
 
-use crate::audit::Audit;
+use crate::audit::{Audit, Subject, What};
 use crate::ca::{CaError, CaKeys};
 use crate::config::{Config, ConfigError, ProxyProtocol};
 use crate::http::Authority;
 use crate::login::Logins;
 use crate::password::Passwords;
-use crate::policy::{Feed, PolicyError, Publisher};
+use crate::policy::{Feed, PolicyError, Publisher, RoleChanges};
 use crate::statement::Witness;
 use crate::store::Store;
 use crate::throttle::Throttle;
@@ -53,13 +53,21 @@ pub(crate) enum ServingError {
     Policy(#[from] PolicyError),
 }
 
-/// Publishes what nodes are to go by; the keys that they are told.
+/// Publishes what nodes are to go by, and writes what becomes of roles by that; the keys that nodes are told.
 ///
 /// # Errors
 /// The first that cannot be used; nothing is published then.
-pub(crate) async fn publish(config: &Config, publisher: &Publisher) -> Result<CaKeys, ServingError> {
+pub(crate) async fn publish(
+    config: &Config,
+    publisher: &Publisher,
+    audit: &Audit,
+) -> Result<CaKeys, ServingError> {
     let ca = CaKeys::load(&config.ca_keys)?;
-    publisher.publish(&config.rules(&ca.public_lines()?)?).await?;
+    let changes = publisher.publish(&config.rules(&ca.public_lines()?)?).await?;
+    if !changes.is_empty() {
+        let RoleChanges { added, changed, removed } = changes;
+        audit.write(What::RolesChanged { added, changed, removed }, Subject::default());
+    }
     Ok(ca)
 }
 
@@ -71,7 +79,7 @@ impl Serving {
     pub(crate) async fn new(config: &Config, kept: &Kept) -> Result<Self, ServingError> {
         let roles = config.roles()?;
         let tls = Tls::load(config)?;
-        let ca = publish(config, &kept.publisher).await?;
+        let ca = publish(config, &kept.publisher, &kept.audit).await?;
         let logins = Logins {
             store: kept.store.clone(),
             cluster: config.name.clone(),

@@ -78,6 +78,8 @@ const LAB: [Need; 23] = [
     ("haproxy", HAPROXY),
     ("nginx", NGINX),
     ("openssl", "openssl"),
+    ("curl", "curl"),
+    ("jq", "jq"),
     ("/usr/lib/postgresql/15/bin/initdb", POSTGRES),
 ];
 /// For libFuzzer, which comes as source in C++.

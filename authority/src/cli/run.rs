@@ -32,7 +32,7 @@ pub(super) async fn run(common: &Common) -> Result<(), Failure> {
     let signer = PolicySigner::load_or_make(&config.state_dir, &config.name).map_err(Failure::usage)?;
     let publisher = Publisher { cluster: config.name.clone(), store: store.clone(), signer };
     // A new storage has nothing to show before.
-    serving::publish(&config, &publisher).await.map_err(Failure::usage)?;
+    serving::publish(&config, &publisher, &audit).await.map_err(Failure::usage)?;
     let secret = store.secret("statement").await.map_err(Failure::unavailable)?;
     let kept = Kept {
         store,

@@ -2,15 +2,14 @@
 
 mod feed;
 mod key;
+mod roles;
 
 pub use feed::{Feed, Waiting};
 pub use key::PolicySigner;
-
-use std::collections::BTreeMap;
+pub(crate) use roles::RoleChanges;
 
 use axum::body::Bytes;
-use cotter_api::{FORMAT, LockEntry, MOST_LOCKS, PolicyDocument, Rules, SignedPolicy, SignedPolicyError};
-use pinning::Lock;
+use cotter_api::{Entry, MOST_LOCKS, PolicyDocument, Rules, SignedPolicy, SignedPolicyError};
 
 use crate::clock;
 use crate::store::{Store, StoreError};
@@ -39,8 +38,6 @@ pub struct Published {
     pub version: u64,
     /// The answer's body.
     pub answer: Bytes,
-    /// By id.
-    locks: BTreeMap<String, Lock>,
 }
 
 /// What makes the policy of a cluster.
@@ -55,13 +52,14 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes what stands in the files.
+    /// Publishes what stands in the files; the roles that differ from what was published last, by whichever authority.
     ///
     /// # Errors
     /// See [`PolicyError`].
-    pub async fn publish(&self, rules: &Rules) -> Result<(), PolicyError> {
-        self.store.publish(&serde_json::to_string(rules)?).await?;
-        Ok(())
+    pub(crate) async fn publish(&self, rules: &Rules) -> Result<RoleChanges, PolicyError> {
+        let before = self.store.rules().await?;
+        let is_new = self.store.publish(&serde_json::to_string(rules)?).await?;
+        Ok(if is_new { RoleChanges::between(before.as_deref(), rules) } else { RoleChanges::default() })
     }
 
     /// Makes the policy as it is now.
@@ -75,15 +73,13 @@ impl Publisher {
             return Err(PolicyError::TooManyLocks(policy.locks.len()));
         }
         let document = PolicyDocument {
-            format: FORMAT,
             cluster: self.cluster.clone(),
             version: policy.version,
             issued_at: now,
             rules: serde_json::from_str(&policy.rules)?,
-            locks: policy.locks.iter().cloned().map(LockEntry::Known).collect(),
+            locks: policy.locks.into_iter().map(Entry::Known).collect(),
         };
         let signed = SignedPolicy::sign(&document, self.signer.key())?;
-        let locks = policy.locks.into_iter().map(|lock| (lock.id.clone(), lock)).collect();
-        Ok(Published { version: policy.version, answer: serde_json::to_vec(&signed)?.into(), locks })
+        Ok(Published { version: policy.version, answer: serde_json::to_vec(&signed)?.into() })
     }
 }

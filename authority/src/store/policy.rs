@@ -65,14 +65,21 @@ impl Store {
         Ok(locks)
     }
 
+    /// The rules that were published last, if any were.
+    ///
+    /// # Errors
+    /// That the store does not answer.
+    pub async fn rules(&self) -> Result<Option<String>, StoreError> {
+        let select = "SELECT text FROM policy_rules WHERE name = 'files'";
+        Ok(sqlx::query_scalar(select).fetch_optional(&self.pool).await?)
+    }
+
     /// Publishes the rules of the files; false if they are those that were published last.
     ///
     /// # Errors
     /// That the store does not answer.
     pub async fn publish(&self, rules: &str) -> Result<bool, StoreError> {
-        let select = "SELECT text FROM policy_rules WHERE name = 'files'";
-        let before: Option<String> = sqlx::query_scalar(select).fetch_optional(&self.pool).await?;
-        if before.as_deref() == Some(rules) {
+        if self.rules().await?.as_deref() == Some(rules) {
             return Ok(false);
         }
         let mut change = self.change().await?;
