@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::connect::{connect, resolve};
 use crate::policy::LONGEST_DOCUMENT;
-use crate::trust::OtherFingerprint;
+use crate::trust::{OtherFingerprint, not_vouched_for};
 use crate::{
     Family, Issued, LoginRequest, Observation, Place, Refusal, SignedPolicy, Statement, StatementRequest,
     Trust,
@@ -153,7 +153,7 @@ impl Authority {
     fn failed(&self, why: &(dyn std::error::Error + 'static)) -> AuthorityError {
         match OtherFingerprint::behind(why) {
             Some(other) => AuthorityError::Another { place: self.place.clone(), other },
-            None => self.unreachable(in_full(why)),
+            None => self.unreachable(not_vouched_for(why).unwrap_or_else(|| in_full(why))),
         }
     }
 

@@ -1,7 +1,8 @@
 //! `POST /v1/login`: from a password to a certificate.
 
-use pinning::Observed;
 use serde::{Deserialize, Serialize};
+
+use crate::Vouched;
 
 /// What somebody who logs in says.
 #[derive(Clone, Serialize, Deserialize)]
@@ -20,7 +21,7 @@ pub struct LoginRequest {
     pub other_observation: Option<String>,
 }
 
-/// What comes of it: 200. Else there is a [`crate::Refusal`].
+/// What comes of it: 200. Else there is a [`crate::Refusal`]. The certificate is what counts; the rest tells of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Issued {
     /// The certificate, as OpenSSH has it.
@@ -30,14 +31,16 @@ pub struct Issued {
     /// The end of its validity, Unix seconds.
     pub ends_at: u64,
     /// Logins that it is good for.
+    #[serde(default)]
     pub logins: Vec<String>,
     /// Roles.
+    #[serde(default)]
     pub roles: Vec<String>,
     /// The networks it is pinned to; empty: it is not.
     pub pinned: Vec<String>,
     /// Where the login came from, as far as somebody vouches for it.
-    pub observed: Option<Observed>,
+    pub observed: Option<Vouched>,
     /// Where else: by the statement that the login brought, if it was asked for a pin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub other_observed: Option<Observed>,
+    pub other_observed: Option<Vouched>,
 }

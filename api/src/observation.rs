@@ -1,22 +1,41 @@
 //! `GET /v1/observed`: where the authority sees its caller; and `POST /v1/observations`: its statement of that, for a login
 //! over the other family of addresses.
 
-use pinning::{Address, How, Observed};
+use pinning::{Address, Observed};
 use serde::{Deserialize, Serialize};
+
+use crate::plain;
 
 /// An address and how it was observed; both are missing if nobody vouches for one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observation {
     /// The address.
     pub address: Option<Address>,
-    /// And how.
-    pub how: Option<How>,
+    /// And how, in the words of [`pinning::How`], to which a later version adds.
+    #[serde(default, deserialize_with = "plain::option")]
+    pub how: Option<String>,
 }
 
 impl From<Option<Observed>> for Observation {
     fn from(observed: Option<Observed>) -> Self {
-        let (address, how) = observed.map(|observed| (observed.address, observed.how)).unzip();
+        let (address, how) = observed.map(|observed| (observed.address, observed.how.to_string())).unzip();
         Self { address, how }
+    }
+}
+
+/// An address that somebody vouches for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vouched {
+    /// The address.
+    pub address: Address,
+    /// How it was observed, as [`Observation::how`].
+    #[serde(deserialize_with = "plain::text")]
+    pub how: String,
+}
+
+impl From<Observed> for Vouched {
+    fn from(observed: Observed) -> Self {
+        Self { address: observed.address, how: observed.how.to_string() }
     }
 }
 

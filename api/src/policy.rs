@@ -5,16 +5,14 @@ use std::str::FromStr;
 
 use pinning::Lock;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 
-use crate::Rules;
+use crate::{Entry, Rules, RulesError};
 
 /// What the signature is for, as `ssh-keygen -Y verify -n` has it: a key that signs other things too signs no policy by
 /// them.
 pub const NAMESPACE: &str = "policy@cotter";
-/// Of documents that can be read only by who knows of what is new in them.
-pub const FORMAT: u32 = 1;
 /// Longest text of a document, in bytes.
 pub const LONGEST_DOCUMENT: usize = 4 << 20;
 /// Most locks at once.
@@ -22,47 +20,42 @@ pub const MOST_LOCKS: usize = 10_000;
 /// Longest signature, in bytes: Ed25519's has 300.
 const LONGEST_SIGNATURE: usize = 4096;
 
-/// What nodes are to go by.
+/// What nodes are to go by. Its cluster, version and locks mean the same in all versions to come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyDocument {
-    /// [`FORMAT`].
-    pub format: u32,
     /// The authority's cluster.
     pub cluster: String,
     /// Each change has a higher one.
     pub version: u64,
     /// When it was made, Unix seconds.
+    #[serde(default)]
     pub issued_at: u64,
-    /// What stands in the authority's files.
-    #[serde(flatten)]
-    pub rules: Rules,
     /// Who or what may not log in.
     #[serde(default)]
-    pub locks: Vec<LockEntry>,
-}
-
-/// A lock, as far as it is understood: one of a kind that comes later does not take the others with it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum LockEntry {
-    /// It is.
-    Known(Lock),
-    /// It is not.
-    Unknown(Value),
+    pub locks: Vec<Entry<Lock>>,
+    /// All else: what stands in the authority's files, in the words of the version that has read them. An authority hands on
+    /// what another one beside it has published as it is.
+    #[serde(flatten)]
+    pub rules: Map<String, Value>,
 }
 
 impl PolicyDocument {
     /// The locks that are understood.
     pub fn locks(&self) -> impl Iterator<Item = &Lock> {
-        self.locks.iter().filter_map(|entry| match entry {
-            LockEntry::Known(lock) => Some(lock),
-            LockEntry::Unknown(_) => None,
-        })
+        self.locks.iter().filter_map(Entry::known)
     }
 
     /// How many are not.
     pub fn unknown_locks(&self) -> usize {
         self.locks.len() - self.locks().count()
+    }
+
+    /// The rules, if they are understood.
+    ///
+    /// # Errors
+    /// [`RulesError::Format`], [`RulesError::Unreadable`].
+    pub fn rules(&self) -> Result<Rules, RulesError> {
+        Rules::read(&self.rules)
     }
 }
 
@@ -123,9 +116,6 @@ pub enum SignedPolicyError {
     /// The signature is none, or of a key that is not trusted, or of another text.
     #[error("the policy's signature is not by a key that is trusted")]
     Signature,
-    /// It is for others.
-    #[error("the policy has format {0}, and {FORMAT} is known: a newer version of this program is needed")]
-    Format(u32),
     /// It is signed and yet none.
     #[error("the policy cannot be read: {0}")]
     Unreadable(String),
@@ -165,18 +155,8 @@ impl SignedPolicy {
             return Err(SignedPolicyError::Signature);
         }
         let unreadable = |error: serde_json::Error| SignedPolicyError::Unreadable(error.to_string());
-        let Head { format } = serde_json::from_str(&self.document).map_err(unreadable)?;
-        if format != FORMAT {
-            return Err(SignedPolicyError::Format(format));
-        }
         serde_json::from_str(&self.document).map_err(unreadable)
     }
-}
-
-/// What all formats have.
-#[derive(Deserialize)]
-struct Head {
-    format: u32,
 }
 
 #[cfg(test)]
@@ -196,11 +176,10 @@ mod tests {
     fn document() -> PolicyDocument {
         let lock = r#"{"id": "1", "target": {"login": "bob"}}"#;
         PolicyDocument {
-            format: FORMAT,
             cluster: "example.com".into(),
             version: 7,
             issued_at: 1_700_000_000,
-            rules: Rules::default(),
+            rules: Rules::default().raw().unwrap(),
             locks: vec![serde_json::from_str(lock).unwrap()],
         }
     }
@@ -238,14 +217,21 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_new_is_left_aside_unless_the_format_says_that_it_matters() {
-        let text = r#"{"format": 1, "cluster": "c", "version": 1, "issued_at": 1, "moon": [], "user_ca": [],
-            "roles": [{"name": "a.yaml", "text": "", "size": 3}],
+    fn locks_count_whatever_else_is_not_understood() {
+        let text = r#"{"format": 1, "cluster": "c", "version": 1, "issued_at": 1, "moon": [], "user_ca": [], "roles": [],
             "locks": [{"id": "1", "target": {"moon": 7}}, {"id": "2", "target": {"login": "bob"}, "by": "x"}]}"#;
-        let document = of_text(text).unwrap();
-        assert_eq!(document.locks().map(|lock| lock.id.as_str()).collect::<Vec<_>>(), ["2"]);
-        assert_eq!(document.unknown_locks(), 1);
-        assert_eq!(of_text(&text.replace("1, \"cluster", "2, \"cluster")), Err(SignedPolicyError::Format(2)));
+        assert_eq!(of_text(text).unwrap().rules(), Ok(Rules::default()));
+        for text in [
+            text.replace("\"format\": 1", "\"format\": 2"),
+            text.replace("\"user_ca\": []", "\"user_ca\": {}"),
+            text.replace("\"user_ca\": [],", ""),
+            text.replace("\"roles\": []", "\"roles\": 7"),
+        ] {
+            let document = of_text(&text).unwrap();
+            assert_eq!(document.locks().map(|lock| lock.id.as_str()).collect::<Vec<_>>(), ["2"], "{text}");
+            assert_eq!(document.unknown_locks(), 1);
+            assert!(document.rules().is_err(), "{text}");
+        }
         assert!(matches!(of_text("{\"format\": 1}"), Err(SignedPolicyError::Unreadable(_))));
         assert!(matches!(of_text(&"[".repeat(100_000)), Err(SignedPolicyError::Unreadable(_))));
     }

@@ -1,25 +1,48 @@
 //! What an authority's own files say that nodes are to go by: its keys, its roles, the clusters it trusts.
 
 use pinning::{
-    CaError, CaKey, Cluster, OnExpiry, Policy, PolicyError, Role, RoleMap, RoleMapEntry, RoleMapError,
+    CaError, CaKey, Cluster, OnExpiry, Policy, PolicyError, Role, RoleError, RoleMap, RoleMapEntry,
+    RoleMapError, RolesFrom,
 };
-use pinning::{RoleError, RolesFrom};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::Entry;
+
+/// Of rules that can be understood only by who knows of what is new in them.
+pub const FORMAT: u32 = 1;
+/// Longest name that is told of what is not understood, in characters.
+const LONGEST_NAME: usize = 64;
 
 /// What stands in an authority's files.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
+    /// [`FORMAT`].
+    #[serde(default = "first_format")]
+    format: u32,
     /// The public halves of the keys that sign certificates, as OpenSSH has them, the one that signs now first.
     pub user_ca: Vec<String>,
     /// Files of roles.
-    pub roles: Vec<RoleFile>,
+    pub roles: Vec<Entry<RoleFile>>,
     /// Whose certificates count through a role map.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub trusted_clusters: Vec<TrustedCluster>,
+    pub trusted_clusters: Vec<Entry<TrustedCluster>>,
 }
 
-/// A file of roles.
+fn first_format() -> u32 {
+    1
+}
+
+/// None.
+impl Default for Rules {
+    fn default() -> Self {
+        Self { format: FORMAT, user_ca: Vec::new(), roles: Vec::new(), trusted_clusters: Vec::new() }
+    }
+}
+
+/// A file of roles. With more in it than is known it is left out: what comes new may say of whom the roles are not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RoleFile {
     /// Its name, for errors.
     pub name: String,
@@ -27,8 +50,10 @@ pub struct RoleFile {
     pub text: String,
 }
 
-/// A cluster whose roles count only through a role map.
+/// A cluster whose roles count only through a role map. With more in it than is known it is left out, like one with a word
+/// that is not known: what comes new may say whom it does not trust.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TrustedCluster {
     /// Its name.
     pub name: String,
@@ -40,15 +65,44 @@ pub struct TrustedCluster {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub default_roles: Vec<String>,
     /// From its roles to those of the leaf.
-    pub role_map: Vec<RoleMapEntry>,
+    pub role_map: Vec<MappedRoles>,
     /// What becomes of sessions when their certificates expire; by default as `roles_from` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_expiry: Option<OnExpiry>,
 }
 
+/// An entry of a role map, as [`RoleMapEntry`] has it. A map without one of its entries might lack the role that pins, so one
+/// that is not understood takes its cluster with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MappedRoles {
+    /// See [`RoleMapEntry::remote`].
+    pub remote: String,
+    /// See [`RoleMapEntry::local`].
+    pub local: Vec<String>,
+}
+
+impl From<RoleMapEntry> for MappedRoles {
+    fn from(RoleMapEntry { remote, local }: RoleMapEntry) -> Self {
+        Self { remote, local }
+    }
+}
+
+impl From<MappedRoles> for RoleMapEntry {
+    fn from(MappedRoles { remote, local }: MappedRoles) -> Self {
+        Self { remote, local }
+    }
+}
+
 /// Why rules make no policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RulesError {
+    /// They are for others.
+    #[error("the rules have format {0}, and {FORMAT} is known: a newer version of this program is needed")]
+    Format(u32),
+    /// They are of another shape.
+    #[error("the rules cannot be read: {0}")]
+    Unreadable(String),
     /// A key is none.
     #[error("user_ca of cluster {0:?}: {1}")]
     Key(String, CaError),
@@ -64,6 +118,49 @@ pub enum RulesError {
 }
 
 impl Rules {
+    /// Of these keys, role files and clusters.
+    pub fn new(user_ca: Vec<String>, roles: Vec<RoleFile>, trusted: Vec<TrustedCluster>) -> Self {
+        let roles = roles.into_iter().map(Entry::Known).collect();
+        let trusted_clusters = trusted.into_iter().map(Entry::Known).collect();
+        Self { format: FORMAT, user_ca, roles, trusted_clusters }
+    }
+
+    /// Reads them; what is left aside is in [`Rules::not_understood`].
+    ///
+    /// # Errors
+    /// [`RulesError::Format`], [`RulesError::Unreadable`].
+    pub fn read(raw: &Map<String, Value>) -> Result<Self, RulesError> {
+        let unreadable = |error: serde_json::Error| RulesError::Unreadable(error.to_string());
+        let format = raw.get("format").map_or(Ok(first_format()), u32::deserialize).map_err(unreadable)?;
+        if format != FORMAT {
+            return Err(RulesError::Format(format));
+        }
+        Self::deserialize(raw).map_err(unreadable)
+    }
+
+    /// As they stand in a document.
+    ///
+    /// # Errors
+    /// [`RulesError::Unreadable`]; none comes to pass.
+    pub fn raw(&self) -> Result<Map<String, Value>, RulesError> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(members)) => Ok(members),
+            Ok(other) => Err(RulesError::Unreadable(other.to_string())),
+            Err(error) => Err(RulesError::Unreadable(error.to_string())),
+        }
+    }
+
+    /// What is left out, in words: clusters and files of roles of a later version.
+    pub fn not_understood(&self) -> Vec<String> {
+        let clusters = self.trusted_clusters.iter().filter_map(Entry::unknown_name);
+        let files = self.roles.iter().filter_map(Entry::unknown_name);
+        let told = |what, name: &str| {
+            let name: String = name.chars().take(LONGEST_NAME).collect();
+            format!("{what} {name} (not understood)")
+        };
+        clusters.map(|name| told("cluster", name)).chain(files.map(|name| told("role file", name))).collect()
+    }
+
     /// The clusters: the authority's own, which has this name, first. Sessions of its own certificates end with them.
     ///
     /// # Errors
@@ -78,7 +175,7 @@ impl Rules {
             on_expiry: OnExpiry::from(RolesFrom::Cotter),
             principals_file: None,
         };
-        let trusted = self.trusted_clusters.iter().map(TrustedCluster::cluster);
+        let trusted = self.trusted_clusters.iter().filter_map(Entry::known).map(TrustedCluster::cluster);
         std::iter::once(Ok(first)).chain(trusted).collect()
     }
 
@@ -88,7 +185,7 @@ impl Rules {
     /// The first that is wrong.
     pub fn roles(&self) -> Result<Vec<Role>, RulesError> {
         let mut roles = Vec::new();
-        for file in &self.roles {
+        for file in self.roles.iter().filter_map(Entry::known) {
             let found =
                 Role::parse_all(&file.text).map_err(|why| RulesError::Role(file.name.clone(), why))?;
             roles.extend(found);
@@ -107,7 +204,7 @@ impl Rules {
 
 impl TrustedCluster {
     fn cluster(&self) -> Result<Cluster, RulesError> {
-        let map = RoleMap::new(self.role_map.clone());
+        let map = RoleMap::new(self.role_map.iter().cloned().map(RoleMapEntry::from).collect());
         Ok(Cluster {
             name: self.name.clone(),
             user_ca: keys(&self.name, &self.user_ca)?,

@@ -68,12 +68,24 @@ pub struct OtherFingerprint {
 impl OtherFingerprint {
     /// The one that a failed connection came of, if it did.
     pub(crate) fn behind(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
-        let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
-        let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = inner.downcast_ref()? else {
-            return None;
-        };
+        let CertificateError::Other(other) = refused(error)? else { return None };
         other.0.downcast_ref().copied()
     }
+}
+
+/// What was wrong with a server's certificate, if a failed connection came of that.
+fn refused<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e CertificateError> {
+    let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+    let rustls::Error::InvalidCertificate(why) = inner.downcast_ref()? else { return None };
+    Some(why)
+}
+
+/// That no CA which is trusted vouches for a server, in words, if a failed connection came of that.
+pub(crate) fn not_vouched_for(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let why = refused(error)?;
+    Some(format!(
+        "the CA file does not vouch for the certificate that it shows ({why}). Somebody may be in between; nothing was sent"
+    ))
 }
 
 /// Why a file of certificates is of no use.

@@ -174,11 +174,11 @@ impl Config {
         // For the errors, which name line and column.
         self.roles()?;
         let trusted = self.trusted_clusters.iter().map(TrustedClusterTable::read);
-        let rules = Rules {
-            user_ca: user_ca.lines().map(str::to_owned).collect(),
-            roles: self.role_texts()?.into_iter().map(role_file).collect(),
-            trusted_clusters: trusted.collect::<Result<_, _>>()?,
-        };
+        let rules = Rules::new(
+            user_ca.lines().map(str::to_owned).collect(),
+            self.role_texts()?.into_iter().map(role_file).collect(),
+            trusted.collect::<Result<_, _>>()?,
+        );
         rules.policy(&self.name).map_err(|error| ConfigError::of(&self.roles_dir, error))?;
         Ok(rules)
     }
@@ -235,6 +235,7 @@ impl TrustedClusterTable {
         let lines = read(&user_ca)?;
         let keys = lines.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let user_ca = keys.map(str::to_owned).collect();
+        let role_map = role_map.into_iter().map(Into::into).collect();
         Ok(TrustedCluster { name, user_ca, roles_from, default_roles, role_map, on_expiry })
     }
 }

@@ -185,8 +185,8 @@ impl Logins {
             pinned: pins.iter().map(ToString::to_string).collect(),
             logins: grant.logins,
             roles: grant.roles,
-            observed: observed.cloned(),
-            other_observed: other,
+            observed: observed.cloned().map(Into::into),
+            other_observed: other.map(Into::into),
         })
     }
 

@@ -1,9 +1,10 @@
-//! Certificates of which all is made up but the signature: a mutation never hits on that.
+//! Certificates and policies of which all is made up but the signature: a mutation never hits on that.
 
 use base64ct::{Base64, Encoding};
+use cotter_api::{NAMESPACE, PolicyKey, SignedPolicy};
 use signature::Signer;
 use ssh_key::private::{Ed25519Keypair, KeypairData};
-use ssh_key::{PrivateKey, Signature};
+use ssh_key::{HashAlg, LineEnding, PrivateKey, Signature};
 
 /// An authority, and the beginning of all that it signs.
 #[derive(Debug)]
@@ -55,6 +56,26 @@ impl Sealed {
         let signature: Signature = self.key.try_sign(&signed).expect("a signature");
         let signature = Vec::try_from(signature).expect("a signature's encoding");
         Base64::encode_string(&[signed, string(&signature)].concat())
+    }
+
+    /// A policy with this text as its document.
+    ///
+    /// # Panics
+    /// If its own signature cannot be encoded.
+    #[must_use]
+    pub fn policy(&self, document: &str) -> SignedPolicy {
+        let signature = self.key.sign(NAMESPACE, HashAlg::Sha512, document.as_bytes()).expect("a signature");
+        let signature = signature.to_pem(LineEnding::LF).expect("a signature's encoding");
+        SignedPolicy { document: document.to_owned(), signature }
+    }
+
+    /// What its policies are known by.
+    ///
+    /// # Panics
+    /// If a key of its own making cannot be encoded.
+    #[must_use]
+    pub fn policy_key(&self) -> PolicyKey {
+        self.public_line().parse().expect("a key of Ed25519")
     }
 }
 

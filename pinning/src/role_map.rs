@@ -1,7 +1,7 @@
 //! Role maps: how the roles of a trusted cluster become local ones.
 
 use regex::{Captures, Regex, RegexBuilder};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// The most entries a map may have.
 const MAX_ENTRIES: usize = 1024;
@@ -11,7 +11,7 @@ const MAX_TEXT: usize = 1024;
 const MAX_REGEX_SIZE: usize = 1024 * 1024;
 
 /// One entry as the configuration writes it: `{ remote = "dev-*", local = ["pinned-$1"] }`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoleMapEntry {
     /// A regular expression if it begins with `^` and ends with `$`, else a literal in which `*` matches anything.

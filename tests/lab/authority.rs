@@ -170,6 +170,15 @@ impl Authority {
         Ok(self.process.wait()?)
     }
 
+    /// How much of processors' time it has had, in ticks of a hundredth of a second.
+    pub fn processor_time(&self) -> Result<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
+        // The name, in parentheses, may hold anything; user time is the 12th word behind it, system time the next.
+        let (_name, words) = stat.rsplit_once(") ").context("no end of the name")?;
+        let times = words.split(' ').skip(11).take(2).map(str::parse::<u64>);
+        Ok(times.sum::<std::result::Result<u64, _>>()?)
+    }
+
     /// How it ended, if it did.
     pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.process.try_wait()?)

@@ -1,5 +1,9 @@
 //! The whole story without any outside authority: a login by password, a pin, a move, a refusal, a new login.
 
+/// As much work for people whom nobody knows as for those whom somebody does.
+mod alike;
+/// What its command line lists and locks, and what anybody may ask.
+mod asked;
 /// The trail of what it decided and what was done to it.
 mod audit;
 /// Keys: several at once, one after the other, behind an ssh-agent.
@@ -20,6 +24,10 @@ mod store;
 mod strangers;
 /// Who guesses is kept waiting, and nobody else.
 mod throttle;
+/// A certificate for HTTPS of somebody else's making, and who trusts whom by it.
+mod tls;
+/// What is in the trail exactly once, and what strangers can write there before anything is judged.
+mod trail;
 
 use anyhow::{Result, ensure};
 use lab::{AgentSetup, Authority, Lab, NODE_V4, Sshd, SshdSetup, Storage};

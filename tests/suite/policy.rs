@@ -1,5 +1,8 @@
 //! A node that follows an authority: what is said there holds here, also while nobody is there; and nothing else does.
 
+/// What an authority of the next version publishes.
+mod versions;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};

@@ -11,12 +11,13 @@ use crate::setup::{self, Needs};
 use crate::{cargo, step};
 
 /// A target, and how many runs of it take some seconds.
-const TARGETS: [(&str, u32); 5] = [
+const TARGETS: [(&str, u32); 6] = [
     ("certificate", 8_000),
     ("forwarded-for", 400_000),
     ("hook-message", 1_000_000),
     ("proxy-header", 300_000),
     ("role-file", 20_000),
+    ("signed-policy", 10_000),
 ];
 
 /// The passes of the compiler that libFuzzer is steered by; all of them are for a stable one.

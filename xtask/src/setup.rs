@@ -55,7 +55,7 @@ type Need = (&'static str, &'static str);
 /// task was built on this machine.
 const BUILD: [Need; 2] = [("cc", "gcc"), ("/usr/include/stdio.h", "libc6-dev")];
 /// For the lab and the suite.
-const LAB: [Need; 26] = [
+const LAB: [Need; 28] = [
     ("/usr/lib/systemd/systemd", "systemd"),
     ("sshd", SSHD),
     ("ssh", "openssh-client"),
@@ -81,6 +81,8 @@ const LAB: [Need; 26] = [
     ("haproxy", HAPROXY),
     ("nginx", NGINX),
     ("openssl", "openssl"),
+    ("curl", "curl"),
+    ("jq", "jq"),
     ("/usr/lib/postgresql/15/bin/initdb", POSTGRES),
 ];
 /// For libFuzzer, which comes as source in C++.

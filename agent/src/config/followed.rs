@@ -144,14 +144,15 @@ impl Config {
     /// The same configuration, following this policy.
     ///
     /// What the node's own files say wins: a cluster or role that they name is theirs, whole, and that of the policy is
-    /// left out (and listed).
+    /// left out (and listed), as is a cluster or file of roles that this version does not understand.
     ///
     /// # Errors
     /// The policy makes no sense, or not together with the files.
     pub fn follow(&self, followed: Arc<Followed>) -> Result<Self, FollowError> {
         let document = &followed.document;
-        let (mut clusters, mut left_out) = (self.own.policy.clusters().to_vec(), Vec::new());
-        for cluster in document.rules.clusters(&document.cluster)? {
+        let rules = document.rules()?;
+        let (mut clusters, mut left_out) = (self.own.policy.clusters().to_vec(), rules.not_understood());
+        for cluster in rules.clusters(&document.cluster)? {
             if clusters.iter().any(|own| own.name == cluster.name) {
                 left_out.push(format!("cluster {}", cluster.name));
             } else {
@@ -159,7 +160,7 @@ impl Config {
             }
         }
         let mut roles: Vec<Role> = self.own.policy.roles().cloned().collect();
-        for role in document.rules.roles()? {
+        for role in rules.roles()? {
             if self.own.policy.role(&role.name).is_some() {
                 left_out.push(format!("role {}", role.name));
             } else {

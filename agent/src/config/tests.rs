@@ -177,14 +177,9 @@ fn following(rest: &str) -> String {
 /// A policy of cluster `name` with this version, the role `pinned-ip` and another.
 fn policy(name: &str, version: u64) -> SignedPolicy {
     let role = |name: &str| RoleFile { name: "a.yaml".into(), text: ROLE.replace("pinned-ip", name) };
-    let rules = Rules {
-        user_ca: vec![CA.into()],
-        roles: vec![role("pinned-ip"), role("other")],
-        trusted_clusters: Vec::new(),
-    };
-    let format = cotter_api::FORMAT;
-    let document =
-        PolicyDocument { format, cluster: name.into(), version, issued_at: 1, rules, locks: Vec::new() };
+    let rules = Rules::new(vec![CA.into()], vec![role("pinned-ip"), role("other")], Vec::new());
+    let (rules, locks) = (rules.raw().unwrap(), Vec::new());
+    let document = PolicyDocument { cluster: name.into(), version, issued_at: 1, rules, locks };
     SignedPolicy::sign(&document, &signer().0).unwrap()
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cotter_api::Vouched;
 use pinning::Observed;
 use serde::Serialize;
 
@@ -35,6 +36,13 @@ pub(crate) enum What {
         /// The word for it, as in the answer.
         reason: &'static str,
         /// More words; also what the answer does not tell.
+        error: String,
+    },
+    /// Somebody may not read what nodes follow.
+    PolicyDenied {
+        /// The word for it, as in the answer.
+        reason: &'static str,
+        /// More words.
         error: String,
     },
     /// More denials of one source than are reported one by one.
@@ -88,7 +96,19 @@ pub(crate) enum What {
         /// Its file.
         file: PathBuf,
     },
-    /// Nodes are told of a lock.
+    /// Roles that are published differ from those before, at a start or a reload.
+    RolesChanged {
+        /// Names of new ones.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        added: Vec<String>,
+        /// Names of those that say something else.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        changed: Vec<String>,
+        /// Names of those that are gone.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        removed: Vec<String>,
+    },
+    /// Somebody has laid a lock.
     Locked {
         /// Its id.
         lock: String,
@@ -98,7 +118,7 @@ pub(crate) enum What {
         #[serde(skip_serializing_if = "String::is_empty")]
         comment: String,
     },
-    /// Nodes are told that a lock is gone.
+    /// Somebody has taken a lock away.
     Unlocked {
         /// Its id.
         lock: String,
@@ -167,10 +187,10 @@ impl Subject {
         }
     }
 
-    pub(crate) fn also_seen(self, other: Option<&Observed>) -> Self {
+    pub(crate) fn also_seen(self, other: Option<&Vouched>) -> Self {
         Self {
-            other_observed: other.map(|observed| observed.address.to_string()),
-            other_observed_how: other.map(|observed| observed.how.to_string()),
+            other_observed: other.map(|other| other.address.to_string()),
+            other_observed_how: other.map(|other| other.how.clone()),
             ..self
         }
     }

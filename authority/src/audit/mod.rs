@@ -86,31 +86,33 @@ impl Audit {
     }
 
     /// A login ends with a certificate.
-    pub(crate) fn issued(&self, user: &str, issued: &Issued, key: String, ca: Option<String>) {
+    pub(crate) fn issued(
+        &self,
+        user: &str,
+        observed: Option<&Observed>,
+        issued: &Issued,
+        key: String,
+        ca: Option<String>,
+    ) {
         let subject = || Subject {
             serial: Some(issued.serial),
             ca: ca.clone(),
             roles: issued.roles.clone(),
             pinned: issued.pinned.clone(),
-            ..Subject::user(user).seen(issued.observed.as_ref()).also_seen(issued.other_observed.as_ref())
+            ..Subject::user(user).seen(observed).also_seen(issued.other_observed.as_ref())
         };
         self.write(What::LoginAllowed, subject());
         let what = What::CertificateIssued { key, logins: issued.logins.clone(), ends_at: issued.ends_at };
         self.write(what, subject());
     }
 
-    /// A login came to nothing; written unless its source has had its share of lines, else counted and summed up later.
-    pub(crate) fn denied(
-        &self,
-        user: &str,
-        observed: Option<&Observed>,
-        reason: &'static str,
-        error: String,
-    ) {
+    /// Somebody was denied something, whoever they say they are if they do; written unless their source has had its share
+    /// of lines, else counted and summed up later.
+    pub(crate) fn denied(&self, what: What, user: Option<&str>, observed: Option<&Observed>) {
         let from = observed.map(|observed| source(observed.address));
         if locked(&self.denials).admit(from, Instant::now()) {
-            let user: String = user.chars().take(LONGEST).collect();
-            self.write(What::LoginDenied { reason, error }, Subject::user(&user).seen(observed));
+            let user = user.map(|user| user.chars().take(LONGEST).collect());
+            self.write(what, Subject { user, ..Subject::default() }.seen(observed));
         }
     }
 

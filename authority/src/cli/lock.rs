@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::user::failure;
 use super::{Common, Failure};
+use crate::audit::{Subject, What};
 use crate::clock;
 use crate::config::Config;
 use crate::store::{Store, new_id, person_of};
@@ -93,7 +94,9 @@ pub(super) async fn lock(common: &Common, options: Options) -> Result<(), Failur
         reason: options.reason,
         created,
     };
+    let audit = common.audit(&config)?;
     store.lock(&lock).await.map_err(|error| failure(&store, &error))?;
+    audit.write(locked(&lock), Subject::default());
     note_a_stranger(&config, &store, &lock).await?;
     if common.json {
         println!("{}", json!({ "lock": lock }));
@@ -101,6 +104,11 @@ pub(super) async fn lock(common: &Common, options: Options) -> Result<(), Failur
         println!("lock {}: {} locked", lock.id, lock.target);
     }
     Ok(())
+}
+
+/// The event of a lock: written by who lays it, once, wherever authorities run.
+pub(super) fn locked(lock: &Lock) -> What {
+    What::Locked { lock: lock.id.clone(), target: lock.target.to_string(), comment: lock.reason.clone() }
 }
 
 /// A name may be misspelt, or that of somebody who was removed.
@@ -115,13 +123,15 @@ async fn note_a_stranger(config: &Config, store: &Store, lock: &Lock) -> Result<
 }
 
 pub(super) async fn unlock(common: &Common, which: &Unlock) -> Result<(), Failure> {
-    let (_config, store) = common.open().await?;
+    let (config, store) = common.open().await?;
     if let Some(name) = person_of(&which.lock) {
         return Err(Failure::refused(format!("a user is locked: cotter-authority user unlock {name}")));
     }
+    let audit = common.audit(&config)?;
     if !store.unlock(&which.lock).await.map_err(|error| failure(&store, &error))? {
         return Err(Failure::refused(format!("there is no lock {:?}", which.lock)));
     }
+    audit.write(What::Unlocked { lock: which.lock.clone() }, Subject::default());
     if common.json {
         println!("{}", json!({ "unlocked": which.lock }));
     } else {

@@ -37,7 +37,8 @@ pub(super) async fn run(common: &Common) -> Result<(), Failure> {
         last: LastPublished::of(&config.state_dir),
     };
     // A new storage has nothing to show before.
-    publisher.publish_at_start(&loaded.rules).await.map_err(Failure::usage)?;
+    let changes = publisher.publish_at_start(&loaded.rules).await.map_err(Failure::usage)?;
+    changes.write(&audit);
     let secret = store.secret("statement").await.map_err(Failure::unavailable)?;
     let kept = Kept {
         store,
@@ -122,10 +123,8 @@ async fn changed(path: &Path, first: &Config, kept: &Kept) -> Result<(Config, Se
         }
     }
     let loaded = Loaded::from(&config).map_err(|error| error.to_string())?;
-    kept.publisher
-        .publish(&loaded.rules)
-        .await
-        .map_err(|error| format!("the policy cannot be published: {error}"))?;
+    let changes = kept.publisher.publish(&loaded.rules).await;
+    changes.map_err(|error| format!("the policy cannot be published: {error}"))?.write(&kept.audit);
     let serving = Serving::new(&config, loaded, kept);
     Ok((config, serving))
 }

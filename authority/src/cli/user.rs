@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use pinning::Role;
 use serde_json::json;
 
-use super::{Common, Failure, output};
+use super::{Common, Failure, lock, output};
 use crate::audit::{Subject, What};
 use crate::clock;
 use crate::config::Config;
@@ -94,10 +94,7 @@ pub(super) async fn user(common: &Common, command: Command) -> Result<(), Failur
         Command::Add(add) => desk.add(add).await,
         Command::Ls => desk.list().await,
         Command::Set(set) => desk.set(set).await,
-        Command::Rm(Name { name }) => {
-            let removed = store.remove_person(&name, &desk.config.name, clock::unix()).await;
-            desk.done(What::UserRemoved, &name, removed.map(|removed| removed.is_some()))
-        }
+        Command::Rm(Name { name }) => desk.remove(&name).await,
         Command::Lock(Name { name }) => {
             desk.done(What::UserLocked, &name, store.set_locked(&name, true).await)
         }
@@ -180,6 +177,17 @@ impl Desk<'_> {
         Ok(())
     }
 
+    async fn remove(&self, name: &str) -> Result<(), Failure> {
+        let removed = self.store.remove_person(name, &self.config.name, clock::unix()).await;
+        let Some(lock) = removed.map_err(|error| self.failure(&error))? else { return Err(nobody(name)) };
+        let audit = self.common.audit(&self.config)?;
+        audit.write(What::UserRemoved, Subject::user(name));
+        if let Some(lock) = lock {
+            audit.write(lock::locked(&lock), Subject::default());
+        }
+        Ok(())
+    }
+
     /// The roles of these names.
     fn require_roles(&self, names: &[String]) -> Result<Vec<Role>, Failure> {
         let known = self.config.roles().map_err(Failure::usage)?;
@@ -235,12 +243,12 @@ fn nobody(name: &str) -> Failure {
     Failure::refused(format!("there is no user {name:?}"))
 }
 
-/// A key id that can stand in a list, a lock and a line of a log.
 /// What fits into a line of somebody else's file.
 fn is_word(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(|it| it.is_control() || it.is_whitespace())
 }
 
+/// A key id that can stand in a list, a lock and a line of a log.
 fn require_name(name: &str) -> Result<(), Failure> {
     if is_word(name) && name.len() <= LONGEST_NAME && !name.contains('/') {
         return Ok(());

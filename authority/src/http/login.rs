@@ -7,11 +7,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use cotter_api::{Issued, LoginRequest};
+use pinning::Observed;
 use ssh_key::{HashAlg, PublicKey};
 use tokio::time::timeout;
 
 use super::body::Body;
 use super::{Authority, Failure, observe};
+use crate::audit::What;
 use crate::login::Refusal;
 use crate::observe::Sender;
 
@@ -25,29 +27,45 @@ pub(super) async fn login(
     headers: HeaderMap,
     request: Result<Body<LoginRequest>, Failure>,
 ) -> Result<Json<Issued>, Failure> {
-    if sender == Sender::HealthCheck {
-        let message = "a balancer's own connection is nobody's login".to_owned();
-        return Err(Failure { status: StatusCode::FORBIDDEN, error: "health_check", message });
-    }
-    let observed = observe(&authority, &sender, &headers)?;
-    let Body(request) = request?;
     let audit = &authority.audit;
+    let observed = whom(&authority, &sender, &headers)
+        .inspect_err(|failure| audit.denied(denied(failure, failure.message.clone()), None, None))?;
+    let Body(request) = request
+        .inspect_err(|failure| audit.denied(denied(failure, unread(failure)), None, observed.as_ref()))?;
     let login = timeout(PATIENCE, authority.logins.login(&request, observed.as_ref())).await;
     match login.unwrap_or(Err(Refusal::Slow)) {
         Ok(issued) => {
             let key = PublicKey::from_openssh(&request.public_key);
             let key = key.map(|key| key.fingerprint(HashAlg::Sha256).to_string()).unwrap_or_default();
             let ca = authority.logins.ca.fingerprints().next().map(|ca| ca.to_string());
-            audit.issued(&request.user, &issued, key, ca);
+            audit.issued(&request.user, observed.as_ref(), &issued, key, ca);
             Ok(Json(issued))
         }
         Err(refusal) => {
             let error = authority.in_full(&refusal);
             let failure = Failure::from(refusal);
-            audit.denied(&request.user, observed.as_ref(), failure.error, error);
+            audit.denied(denied(&failure, error), Some(&request.user), observed.as_ref());
             Err(failure)
         }
     }
+}
+
+/// Whom a login is from.
+fn whom(authority: &Authority, sender: &Sender, headers: &HeaderMap) -> Result<Option<Observed>, Failure> {
+    if *sender == Sender::HealthCheck {
+        let message = "a balancer's own connection is nobody's login".to_owned();
+        return Err(Failure { status: StatusCode::FORBIDDEN, error: "health_check", message });
+    }
+    observe(authority, sender, headers)
+}
+
+fn denied(failure: &Failure, error: String) -> What {
+    What::LoginDenied { reason: failure.error, error }
+}
+
+/// What the trail is told of a body that is none: not what stands in it, which may be a password in a wrong place.
+fn unread(failure: &Failure) -> String {
+    format!("what was sent is no login: {}", failure.status)
 }
 
 impl Authority {

@@ -10,8 +10,10 @@ use axum::extract::{RawQuery, State};
 use axum::http::header::{CONNECTION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use pinning::Observed;
 
 use super::{Authority, Failure, observe};
+use crate::audit::What;
 use crate::observe::Sender;
 use crate::policy::Published;
 use crate::serve::Place;
@@ -59,12 +61,18 @@ pub(super) async fn policy(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let Ask { after, wait } = Ask::read(query.as_deref().unwrap_or_default())?;
-    let observed = observe(&authority, &sender, &headers)?;
+    let denied = |failure: &Failure, observed: Option<&Observed>| {
+        let what = What::PolicyDenied { reason: failure.error, error: failure.message.clone() };
+        authority.audit.denied(what, None, observed);
+    };
+    let observed = observe(&authority, &sender, &headers).inspect_err(|malformed| denied(malformed, None))?;
     let address = observed.as_ref().map(|observed| observed.address.ip());
     let is_in = |network: &ipnet::IpNet| address.is_some_and(|address| network.contains(&address));
     if authority.policy_readers.as_ref().is_some_and(|readers| !readers.iter().any(is_in)) {
         let message = "policy_readers of the authority does not name your address".to_owned();
-        return Err(Failure { status: StatusCode::FORBIDDEN, error: "forbidden", message });
+        let forbidden = Failure { status: StatusCode::FORBIDDEN, error: "forbidden", message };
+        denied(&forbidden, observed.as_ref());
+        return Err(forbidden);
     }
     let newest = authority.feed.newest();
     if newest.version > after {

@@ -97,15 +97,8 @@ impl Feed {
         if publisher.store.policy_version().await? == self.newest().version {
             return Ok(false);
         }
-        let (new, old) = (Arc::new(publisher.make().await?), self.newest());
+        let new = Arc::new(publisher.make().await?);
         self.newest.send_replace(Arc::clone(&new));
-        for (id, lock) in new.locks.iter().filter(|(id, _)| !old.locks.contains_key(*id)) {
-            let (lock, target, comment) = (id.clone(), lock.target.to_string(), lock.reason.clone());
-            audit.write(What::Locked { lock, target, comment }, Subject::default());
-        }
-        for id in old.locks.keys().filter(|id| !new.locks.contains_key(*id)) {
-            audit.write(What::Unlocked { lock: id.clone() }, Subject::default());
-        }
         audit.write(What::PolicyPublished { version: new.version }, Subject::default());
         Ok(true)
     }

@@ -3,16 +3,15 @@
 mod feed;
 mod key;
 mod published;
+mod roles;
 
 pub use feed::{Feed, Waiting};
 pub use key::PolicySigner;
 pub use published::LastPublished;
-
-use std::collections::BTreeMap;
+pub(crate) use roles::RoleChanges;
 
 use axum::body::Bytes;
-use cotter_api::{FORMAT, LockEntry, MOST_LOCKS, PolicyDocument, Rules, SignedPolicy, SignedPolicyError};
-use pinning::Lock;
+use cotter_api::{Entry, MOST_LOCKS, PolicyDocument, Rules, SignedPolicy, SignedPolicyError};
 
 use crate::clock;
 use crate::store::{Store, StoreError};
@@ -41,8 +40,6 @@ pub struct Published {
     pub version: u64,
     /// The answer's body.
     pub answer: Bytes,
-    /// By id.
-    locks: BTreeMap<String, Lock>,
 }
 
 /// What makes the policy of a cluster.
@@ -59,19 +56,20 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes what stands in the files.
+    /// Publishes what stands in the files; the roles that differ from what was published last, by whichever authority.
     ///
     /// # Errors
     /// See [`PolicyError`].
-    pub async fn publish(&self, rules: &Rules) -> Result<(), PolicyError> {
-        let rules = serde_json::to_string(rules)?;
-        self.store.publish(&rules).await?;
-        if let Err(error) = self.last.set(&rules) {
+    pub(crate) async fn publish(&self, rules: &Rules) -> Result<RoleChanges, PolicyError> {
+        let text = serde_json::to_string(rules)?;
+        let before = self.store.rules().await?;
+        let is_new = self.store.publish(&text).await?;
+        if let Err(error) = self.last.set(&text) {
             tracing::warn!(
                 "a restart will publish these files again, whatever others publish until then: {error}"
             );
         }
-        Ok(())
+        Ok(if is_new { RoleChanges::between(before.as_deref(), rules) } else { RoleChanges::default() })
     }
 
     /// The same at a start: files that have not changed since they were published count for nothing against what another
@@ -79,15 +77,15 @@ impl Publisher {
     ///
     /// # Errors
     /// See [`PolicyError`].
-    pub async fn publish_at_start(&self, rules: &Rules) -> Result<(), PolicyError> {
+    pub(crate) async fn publish_at_start(&self, rules: &Rules) -> Result<RoleChanges, PolicyError> {
         let text = serde_json::to_string(rules)?;
-        match self.store.published().await? {
+        match self.store.rules().await? {
             Some(published) if published != text && self.last.is(&text) => {
                 tracing::warn!(
                     "another authority has published other roles, clusters or CA keys than this one's files have; \
                      bring them here, or reload this one to publish its own"
                 );
-                Ok(())
+                Ok(RoleChanges::default())
             }
             _ => self.publish(rules).await,
         }
@@ -104,16 +102,14 @@ impl Publisher {
             return Err(PolicyError::TooManyLocks(policy.locks.len()));
         }
         let document = PolicyDocument {
-            format: FORMAT,
             cluster: self.cluster.clone(),
             version: policy.version,
             issued_at: now,
             rules: serde_json::from_str(&policy.rules)?,
-            locks: policy.locks.iter().cloned().map(LockEntry::Known).collect(),
+            locks: policy.locks.into_iter().map(Entry::Known).collect(),
         };
         let signed = SignedPolicy::sign(&document, self.signer.key())?;
-        let locks = policy.locks.into_iter().map(|lock| (lock.id.clone(), lock)).collect();
-        Ok(Published { version: policy.version, answer: serde_json::to_vec(&signed)?.into(), locks })
+        Ok(Published { version: policy.version, answer: serde_json::to_vec(&signed)?.into() })
     }
 }
 
@@ -138,7 +134,7 @@ mod tests {
             last: LastPublished::of(directory.path()),
         };
         let (one, other) = (publisher(&one), publisher(&other));
-        let published = async || store.published().await.unwrap().unwrap();
+        let published = async || store.rules().await.unwrap().unwrap();
         one.publish_at_start(&rules("old")).await.unwrap();
         other.publish(&rules("new")).await.unwrap();
         one.publish_at_start(&rules("old")).await.unwrap();

@@ -69,7 +69,7 @@ impl Store {
     ///
     /// # Errors
     /// That the store does not answer.
-    pub async fn published(&self) -> Result<Option<String>, StoreError> {
+    pub async fn rules(&self) -> Result<Option<String>, StoreError> {
         let select = "SELECT text FROM policy_rules WHERE name = 'files'";
         Ok(sqlx::query_scalar(select).fetch_optional(&self.pool).await?)
     }
@@ -79,7 +79,7 @@ impl Store {
     /// # Errors
     /// That the store does not answer.
     pub async fn publish(&self, rules: &str) -> Result<bool, StoreError> {
-        if self.published().await?.as_deref() == Some(rules) {
+        if self.rules().await?.as_deref() == Some(rules) {
             return Ok(false);
         }
         let mut change = self.change().await?;

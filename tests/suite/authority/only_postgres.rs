@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use cotter_api::{PolicyDocument, PolicyKey, SignedPolicy};
 use lab::{Agent, AgentSetup, Authority, Https, Lab, Login, NODE_V4, Sshd, SshdSetup, Storage, eventually};
+use serde_json::Value;
 
 use super::{PASSWORD, Story, output};
 use crate::scene::text;
@@ -190,5 +191,34 @@ fn a_server_that_hangs_or_is_gone_is_given_up_and_once_it_is_back_all_goes_on() 
     ensure!(said.contains("the authority's storage does not answer; nothing was issued"), "{said}");
     let denied = story.authority.event("the denial", |event| event["reason"] == "storage_unavailable")?;
     ensure!(text(&denied, "error")?.starts_with("postgres:///postgres?host="), "{denied}");
+    Ok(())
+}
+
+#[test]
+fn whoever_looks_whether_logins_are_served_hears_it_and_that_they_are_not_once_the_storage_is_gone()
+-> Result<()> {
+    let mut story = Story::on(Storage::Postgres, "")?;
+    let home = story.lab.alice();
+    let health = |story: &Story| {
+        let (to, fingerprint) = (story.authority.at(NODE_V4.into()), story.authority.fingerprint());
+        Https { from: &home, to, fingerprint, before: b"", lines: &[] }.get("/healthz")
+    };
+    let answer = health(&story)?;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
+    story.authority.postgres()?.crash()?;
+    let answer = health(&story)?;
+    assert_eq!((answer.status, answer.body.as_str()), (503, "the storage does not answer\n"));
+    Ok(())
+}
+
+#[test]
+fn a_lock_is_in_the_trail_of_the_authority_at_which_it_was_laid_and_in_no_other() -> Result<()> {
+    let mut two = Two::begin()?;
+    two.lock()?;
+    let locked = |event: &Value| event["event"] == "locked";
+    two.second.event("the lock", locked)?;
+    // What comes last is written last: by then all else is.
+    two.first.stop()?;
+    ensure!(!two.first.events()?.iter().any(locked), "the other has written it, too");
     Ok(())
 }
