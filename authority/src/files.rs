@@ -69,6 +69,7 @@ pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> 
     let mut staged = path.as_os_str().to_owned();
     staged.push(".new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&staged)?;
+    hand_over(&file, path)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&staged, path)?;
