@@ -252,10 +252,17 @@ impl Daemon {
             version: document.map(|document| document.version),
             issued_at: document.map(|document| document.issued_at),
             heard_at: heard.at,
-            error: heard.error.or_else(|| config.follow_error.clone()).or_else(|| self.following.unkept()),
+            error: in_one_line([config.follow_error.clone(), heard.error, self.following.unkept()]),
             left_out: config.left_out.clone(),
         })
     }
+}
+
+/// All that is wrong, each once; what outlasts a try of the authority comes first.
+fn in_one_line(errors: [Option<String>; 3]) -> Option<String> {
+    let mut errors: Vec<String> = errors.into_iter().flatten().collect();
+    errors.dedup();
+    (!errors.is_empty()).then(|| errors.join("; and: "))
 }
 
 /// Between tries: longer each time, and never at one moment for all nodes.

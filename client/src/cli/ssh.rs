@@ -122,12 +122,14 @@ async fn run(ssh: &mut Command) -> Result<End, Failure> {
     let mut by_signal = false;
     loop {
         let Ended { signal } = tokio::select! {
+            // A signal that has ended ssh was there before its end.
+            biased;
+            ended = endings.next() => ended,
             code = &mut end => {
                 let code = code.map_err(Failure::unreachable)?;
                 let code = code.map_err(|error| Failure::usage(format!("ssh cannot be followed: {error}")))?;
                 return Ok(End { code, by_signal });
             }
-            ended = endings.next() => ended,
         };
         by_signal = true;
         // Those that a terminal sends come to ssh, too.

@@ -42,7 +42,12 @@ fn a_policy_of_the_next_version_counts_as_far_as_it_is_understood() -> Result<()
     assert_eq!(story.locks()?, 2, "those that are understood");
     story.denied(&login, "locked")?;
     let status = following(&story.agent)?;
-    ensure!(status["error"].is_null(), "{status}");
+    // The authority is away, and nothing else is wrong.
+    let error = status["error"].as_str().unwrap_or_default();
+    ensure!(
+        error.is_empty() || error.ends_with("cannot be reached: Connection refused (os error 111)"),
+        "{status}"
+    );
     let left_out = status["left_out"].as_array().context("no list")?;
     for name in ["cluster word.example.com", "cluster unless.example.com", "role file at-night.yaml"] {
         ensure!(
