@@ -1,6 +1,7 @@
 //! `doctor`: on a right node all is well, and each of its findings is brought about.
 
 mod agent;
+mod followed;
 mod kernel;
 mod sshd;
 mod ways_in;
