@@ -5,7 +5,7 @@ mod storage;
 
 pub use storage::Storage;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::process::{ExitStatus, Output, Stdio};
@@ -149,6 +149,22 @@ impl Authority {
     /// What clients know it by.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// Stops it until it gets SIGCONT. Its threads go on until one of them has taken note of the signal, so that is waited for.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        let tasks = format!("/proc/{}/task", self.process.id());
+        eventually("all of its threads have stopped", || {
+            for task in fs::read_dir(&tasks)? {
+                let stat = fs::read_to_string(task?.path().join("stat"))?;
+                // Behind the name, which may hold anything.
+                if !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')) {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })
     }
 
     /// Sends a signal.

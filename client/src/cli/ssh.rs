@@ -58,8 +58,9 @@ pub(super) async fn ssh(context: &Context, options: &Options) -> Result<ExitCode
     let end = run(ssh.args(&options.arguments)).await?;
     if end.code == FAILED && !end.by_signal {
         let look = timeout(PATIENCE, Standing::look(context, &known));
-        let looked = Endings::listen().map_err(Failure::unreachable)?.unless(look).await?;
-        looked.into_iter().flatten().for_each(|standing| explain(&standing, jumps));
+        // Whoever interrupts it has no need of an explanation.
+        let looked = Endings::listen().map_err(Failure::unreachable)?.unless(look).await;
+        looked.into_iter().flatten().flatten().for_each(|standing| explain(&standing, jumps));
     }
     Ok(exit(end.code))
 }

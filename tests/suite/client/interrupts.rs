@@ -85,7 +85,7 @@ fn who_stops_it_at_the_question_gets_the_terminal_back_and_is_asked_again_unseen
 fn an_authority_that_does_not_answer_costs_seconds_before_ssh_and_after_it() -> Result<()> {
     let story = Story::begin()?;
     let client = alice(&story)?;
-    story.authority.signal(Signal::STOP)?;
+    story.authority.pause()?;
     let start = Instant::now();
     let words = fails(255, &client.cotter(&["ssh", &target(), "exit 255"])?)?;
     story.authority.signal(Signal::CONT)?;
@@ -94,7 +94,7 @@ fn an_authority_that_does_not_answer_costs_seconds_before_ssh_and_after_it() -> 
     // ssh can be interrupted, and nothing is looked for afterwards.
     let mut terminal = client.cotter_at_terminal(&["ssh", &target(), "echo begun; sleep 60"])?;
     terminal.shows("the command's own words", |screen| screen.contains("begun"))?;
-    story.authority.signal(Signal::STOP)?;
+    story.authority.pause()?;
     terminal.press("\u{3}")?;
     let ended = ends_at_once(&mut terminal, 255);
     story.authority.signal(Signal::CONT)?;
