@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown, lchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes a directory for its owner alone, and those above it, where they are missing.
 pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
@@ -44,10 +44,26 @@ fn heir(made: &Metadata, path: &Path) -> io::Result<Option<(u32, u32)>> {
 
 /// Writes a file that is not there yet, with this mode, through to the disk; what is there stays (`AlreadyExists`).
 pub(crate) fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    make_directory(directory)?;
+    make_directory(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+    let staged = stage(path, content, mode)?;
+    // A link, unlike a rename, replaces nothing.
+    let linked = fs::hard_link(&staged, path);
+    fs::remove_file(&staged)?;
+    linked?;
+    sync_directory_of(path)
+}
+
+/// Replaces a file at once, or makes it, with this mode.
+pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    fs::rename(stage(path, content, mode)?, path)?;
+    sync_directory_of(path)
+}
+
+/// Writes it beside its place. What lies there is no file of ours, or what we left when we were killed: never followed.
+fn stage(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBuf> {
     let mut staged = path.as_os_str().to_owned();
     staged.push(".new");
+    let staged = PathBuf::from(staged);
     match fs::remove_file(&staged) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -56,24 +72,11 @@ pub(crate) fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()
     hand_over(&file, path)?;
     file.write_all(content)?;
     file.sync_all()?;
-    // A link, unlike a rename, replaces nothing.
-    let linked = fs::hard_link(&staged, path);
-    fs::remove_file(&staged)?;
-    linked?;
-    File::open(directory)?.sync_all()
+    Ok(staged)
 }
 
-/// Replaces a file at once, or makes it, with this mode.
-pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut staged = path.as_os_str().to_owned();
-    staged.push(".new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&staged)?;
-    hand_over(&file, path)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&staged, path)?;
-    File::open(directory)?.sync_all()
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?.sync_all()
 }
 
 #[cfg(test)]
@@ -89,5 +92,14 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"one");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path().join("deep")).unwrap().count(), 1);
+        // What somebody has planted beside it is not written through.
+        let planted = directory.path().join("elsewhere");
+        fs::write(&planted, b"theirs").unwrap();
+        std::os::unix::fs::symlink(&planted, directory.path().join("deep/secret.new")).unwrap();
+        replace(&path, b"three", 0o600).unwrap();
+        assert_eq!(
+            (fs::read(&path).unwrap(), fs::read(&planted).unwrap()),
+            (b"three".into(), b"theirs".into())
+        );
     }
 }

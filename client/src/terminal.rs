@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 
 use cotter_api::plain;
-use rustix::process::{Signal, getpgrp, getpid, kill_process};
+use rustix::process::{Signal, getpgrp, getpid, getppid, getsid, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
@@ -82,12 +82,23 @@ pub async fn ask_secret(question: String) -> Result<String, AskError> {
         tokio::select! {
             answer = answer.as_mut() => return answer,
             _ = stops.recv() => {
-                // The shell gets its terminal back as it was; who goes on is asked again.
-                drop(hidden);
-                kill_process(getpid(), Signal::STOP).map_err(io::Error::from)?;
+                if is_below_a_shell() {
+                    // It gets its terminal back as it was; who goes on is asked again.
+                    drop(hidden);
+                    kill_process(getpid(), Signal::STOP).map_err(io::Error::from)?;
+                }
             }
         }
     }
+}
+
+/// Whether somebody above could have this process go on once it is stopped: the kernel keeps processes from being stopped by
+/// keys where there is nobody (POSIX, orphaned process groups).
+fn is_below_a_shell() -> bool {
+    let session = getsid(None).ok();
+    session.is_some()
+        && session != Some(getpgrp())
+        && getppid().is_some_and(|parent| getsid(Some(parent)).ok() == session)
 }
 
 fn open() -> Result<File, AskError> {

@@ -117,6 +117,16 @@ fn certificates_that_say_what_is_not_understood_are_refused_each_with_its_reason
 }
 
 #[test]
+fn a_role_that_only_tries_lets_nobody_in_beside_one_that_nobody_knows() -> Result<()> {
+    let scene = Scene::new("enforce", |agent| agent.role("tries", &["mode: audit"]), |sshd| sshd)?;
+    let order = Order::login("alice", &["alice"]).pinned(AT_ALICE);
+    let tries = Order { options: &["extension:roles@cotter=[\"tries\"]"], ..order };
+    scene.at_alice(&scene.ca.issue("tries", &tries)?).succeed("true")?;
+    let both = Order { options: &["extension:roles@cotter=[\"tries\",\"nobody-knows\"]"], ..order };
+    scene.refused(&scene.at_alice(&scene.ca.issue("both", &both)?), "role_unknown").map(drop)
+}
+
+#[test]
 fn a_trusted_clusters_certificate_counts_by_its_mapped_roles_only() -> Result<()> {
     let lab = Lab::start()?;
     let (leaf, root) = (Ca::new(lab.node(), "leaf")?, Ca::new(lab.node(), "root")?);

@@ -213,11 +213,15 @@ impl Config {
     /// # Errors
     /// It could not be written; what was kept before is untouched.
     pub(crate) fn keep_followed(&self) -> io::Result<()> {
+        if let Some(followed) = &self.followed {
+            followed.write(&self.state_dir, DOCUMENT)?;
+        }
         if let Some(refused) = &self.refused {
             return refused.write(&self.state_dir, REFUSED);
         }
-        if let Some(followed) = &self.followed {
-            followed.write(&self.state_dir, DOCUMENT)?;
+        // What could not be read is not to be forgotten for that: a slip of the pen may be behind it.
+        if self.followed.is_none() || self.follow_error.is_some() {
+            return Ok(());
         }
         match fs::remove_file(self.state_dir.join(DIRECTORY).join(REFUSED)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -92,7 +92,8 @@ impl Locks {
         let until = seconds.map(|seconds| created.saturating_add(seconds));
         let lock = Lock { id, target, until, reason: reason.unwrap_or_default(), created };
         self.own.push(lock.clone());
-        self.join(clock::unix());
+        // The others are as they were when last looked at: what becomes of them is for the next look to tell.
+        self.locks = self.locks.iter().cloned().chain([lock.clone()]).collect();
         Ok(lock)
     }
 
@@ -100,7 +101,7 @@ impl Locks {
     pub(super) fn remove(&mut self, id: &str) -> bool {
         let before = self.own.len();
         self.own.retain(|lock| lock.id != id);
-        self.join(clock::unix());
+        self.locks = self.locks.iter().filter(|lock| lock.id != id).cloned().collect();
         self.own.len() < before
     }
 

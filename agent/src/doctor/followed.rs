@@ -27,6 +27,10 @@ fn how(status: &FollowingStatus) -> Finding {
     let version =
         status.version.map_or_else(|| "no policy".to_owned(), |version| format!("version {version}"));
     match &status.error {
+        None if status.version.is_none() => {
+            let what = format!("{} has not answered yet, and no policy of it is in force", status.url);
+            Finding::warning("followed", what, "look again in a moment")
+        }
         None => Finding::ok("followed", format!("{version} of {} is in force", status.url)),
         Some(error) => {
             let what = format!("{version} of {} is in force: {error}", status.url);

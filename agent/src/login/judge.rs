@@ -31,11 +31,12 @@ pub(super) fn mode_for(daemon: &Daemon, judgement: &Judgement, node: Mode) -> Mo
     node.min(role_mode(daemon, judgement))
 }
 
-/// The mode that the roles ask for; one that names none asks for enforce.
+/// The mode that the roles ask for; one that names none asks for enforce, and so does one that is not known here.
 pub(super) fn role_mode(daemon: &Daemon, judgement: &Judgement) -> Mode {
     let config = daemon.config();
-    let roles = config.policy.roles().filter(|role| judgement.roles.contains(&role.name));
-    roles.map(|role| role.options.mode.unwrap_or(Mode::Enforce)).max().unwrap_or(Mode::Enforce)
+    let mode =
+        |name: &String| config.policy.role(name).and_then(|role| role.options.mode).unwrap_or(Mode::Enforce);
+    judgement.roles.iter().map(mode).max().unwrap_or(Mode::Enforce)
 }
 
 /// Whether who the certificate speaks for is proven: the authority's signature was found good.

@@ -64,7 +64,7 @@ impl Publisher {
         let text = serde_json::to_string(rules)?;
         let before = self.store.rules().await?;
         let is_new = self.store.publish(&text).await?;
-        if let Err(error) = self.last.set(&text) {
+        if let Err(error) = self.last.set(&text, self.store.policy_version().await?) {
             tracing::warn!(
                 "a restart will publish these files again, whatever others publish until then: {error}"
             );
@@ -73,14 +73,15 @@ impl Publisher {
     }
 
     /// The same at a start: files that have not changed since they were published count for nothing against what another
-    /// authority on the same storage has published since.
+    /// authority on the same storage has published since; unless that storage was put back to an earlier day.
     ///
     /// # Errors
     /// See [`PolicyError`].
     pub(crate) async fn publish_at_start(&self, rules: &Rules) -> Result<RoleChanges, PolicyError> {
         let text = serde_json::to_string(rules)?;
+        let version = self.store.policy_version().await?;
         match self.store.rules().await? {
-            Some(published) if published != text && self.last.is(&text) => {
+            Some(published) if published != text && self.last.is(&text, version) => {
                 tracing::warn!(
                     "another authority has published other roles, clusters or CA keys than this one's files have; \
                      bring them here, or reload this one to publish its own"
@@ -97,7 +98,7 @@ impl Publisher {
     /// See [`PolicyError`].
     pub async fn make(&self) -> Result<Published, PolicyError> {
         let now = clock::unix();
-        let policy = self.store.policy(&self.cluster, now).await?;
+        let policy = self.store.policy(&self.cluster).await?;
         if policy.locks.len() > MOST_LOCKS {
             return Err(PolicyError::TooManyLocks(policy.locks.len()));
         }
@@ -146,5 +147,9 @@ mod tests {
         assert!(published().await.contains("newer"));
         other.publish(&rules("new")).await.unwrap();
         assert!(!published().await.contains("newer"));
+        // A storage of an earlier day is brought to what was published on it since.
+        one.last.set(&serde_json::to_string(&rules("newer")).unwrap(), u64::MAX).unwrap();
+        one.publish_at_start(&rules("newer")).await.unwrap();
+        assert!(published().await.contains("newer"));
     }
 }

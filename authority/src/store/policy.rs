@@ -23,6 +23,8 @@ pub struct Policy {
 
 /// How the lock of a person that is locked is called.
 const OF_A_PERSON: &str = "user:";
+/// How long a lock is kept that has run out, in seconds: a clock that is ahead is set right within a day.
+const FORGOTTEN: u64 = 24 * 3600;
 
 impl Store {
     /// The version of the last change.
@@ -35,11 +37,12 @@ impl Store {
         Ok(version.unsigned_abs())
     }
 
-    /// All that nodes follow, of the people of this cluster.
+    /// All that nodes follow, of the people of this cluster. Locks that have run out are among it, until they are forgotten:
+    /// nodes look at their own clocks, and one version is to be the same whatever the clock of who hands it out says.
     ///
     /// # Errors
     /// That the store does not answer, or holds what cannot be read.
-    pub async fn policy(&self, cluster: &str, now: u64) -> Result<Policy, StoreError> {
+    pub async fn policy(&self, cluster: &str) -> Result<Policy, StoreError> {
         let mut transaction = self.pool.begin().await?;
         if self.is_postgres {
             let one_moment = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
@@ -49,7 +52,7 @@ impl Store {
         let version: i64 = sqlx::query_scalar(select).fetch_one(&mut *transaction).await?;
         let select = "SELECT text FROM policy_rules WHERE name = 'files'";
         let rules: String = sqlx::query_scalar(select).fetch_one(&mut *transaction).await?;
-        let locks = locks(&mut transaction, cluster, now).await?;
+        let locks = locks(&mut transaction, cluster).await?;
         transaction.commit().await?;
         Ok(Policy { version: version.unsigned_abs(), rules, locks })
     }
@@ -60,8 +63,9 @@ impl Store {
     /// As [`Store::policy`].
     pub async fn locks(&self, cluster: &str, now: u64) -> Result<Vec<Lock>, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        let locks = locks(&mut transaction, cluster, now).await?;
+        let mut locks = locks(&mut transaction, cluster).await?;
         transaction.commit().await?;
+        locks.retain(|lock| lock.in_force(now));
         Ok(locks)
     }
 
@@ -90,14 +94,14 @@ impl Store {
         Ok(true)
     }
 
-    /// Locks; locks that have run out are forgotten.
+    /// Locks; locks that ran out a day ago are forgotten.
     ///
     /// # Errors
     /// [`StoreError::TooManyLocks`], or that the store does not answer.
     pub async fn lock(&self, lock: &Lock) -> Result<(), StoreError> {
         let mut change = self.change().await?;
         sqlx::query("DELETE FROM policy_lock WHERE until <= $1")
-            .bind(lock.created.cast_signed())
+            .bind(lock.created.saturating_sub(FORGOTTEN).cast_signed())
             .execute(&mut *change)
             .await?;
         let count: i64 =
@@ -171,14 +175,9 @@ pub(super) async fn insert(change: &mut Transaction<'static, Any>, lock: &Lock) 
     Ok(())
 }
 
-async fn locks(
-    transaction: &mut Transaction<'static, Any>,
-    cluster: &str,
-    now: u64,
-) -> Result<Vec<Lock>, StoreError> {
-    let select = "SELECT id, target, reason, until, created FROM policy_lock \
-                  WHERE until IS NULL OR until > $1 ORDER BY created, id";
-    let rows = sqlx::query(select).bind(now.cast_signed()).fetch_all(&mut **transaction).await?;
+async fn locks(transaction: &mut Transaction<'static, Any>, cluster: &str) -> Result<Vec<Lock>, StoreError> {
+    let select = "SELECT id, target, reason, until, created FROM policy_lock ORDER BY created, id";
+    let rows = sqlx::query(select).fetch_all(&mut **transaction).await?;
     let mut locks: Vec<Lock> = rows.iter().map(read).collect::<Result<_, _>>()?;
     let select = "SELECT name FROM person WHERE locked <> 0 ORDER BY name";
     let names: Vec<String> = sqlx::query_scalar(select).fetch_all(&mut **transaction).await?;

@@ -29,6 +29,8 @@ use crate::terminal::tell;
 pub(super) const CHECKED: &str = "COTTER_CHECKED";
 /// How ssh ends if it could not connect or log in; its remote command may end so, too.
 const FAILED: i32 = 255;
+/// A person's own keys, in the order in which ssh tries them.
+const OWN_KEYS: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"];
 /// Longest wait for what may be behind that.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -50,10 +52,18 @@ pub(super) async fn ssh(context: &Context, options: &Options) -> Result<ExitCode
     let mut ssh = Command::new("ssh");
     ssh.env(CHECKED, &checked);
     let jumps = jumps(&checked, &options.arguments)?;
-    if jumps && !asked.names_configuration {
-        ssh.arg("-F").arg(configuration(&drawer)?);
-    } else {
-        ssh.args(identity(&drawer).into_iter().flat_map(|option| ["-o".into(), option]));
+    match drawer.ssh_config() {
+        path if jumps && !asked.names_configuration && is_plain(&path) => {
+            write_configuration(&drawer, &path)?;
+            ssh.arg("-F").arg(path);
+        }
+        path => {
+            if jumps && !asked.names_configuration {
+                let why = "the name of this directory holds what a shell, by which ssh starts itself for them, reads otherwise";
+                tell(format!("jump hosts are not shown your certificate: {}: {why}", path.display()));
+            }
+            ssh.args(identity(&drawer).into_iter().flat_map(|option| ["-o".into(), option]));
+        }
     }
     let end = run(ssh.args(&options.arguments)).await?;
     if end.code == FAILED && !end.by_signal {
@@ -87,16 +97,28 @@ fn jumps(checked: &str, arguments: &[OsString]) -> Result<bool, Failure> {
     Ok(told.lines().filter_map(|line| line.strip_prefix("proxyjump ")).any(|hosts| hosts != "none"))
 }
 
+/// Whether ssh, a shell and ssh's `%` leave a path as it is.
+fn is_plain(path: &Path) -> bool {
+    path.as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"/._:@+-".contains(byte))
+}
+
 /// What ssh hands on to the one that it starts for each host on the way, as it does not do with options of its command line:
-/// a configuration with what is to be shown, and then all that would have counted without it.
-fn configuration(drawer: &Drawer) -> Result<std::path::PathBuf, Failure> {
+/// a configuration with what is to be shown, then all that would have counted without it, and the keys that ssh tries by itself
+/// only where none is named.
+fn write_configuration(drawer: &Drawer, path: &Path) -> Result<(), Failure> {
     let lines = identity(drawer).map(|option| option.to_string_lossy().replacen('=', " ", 1));
-    let text = format!("{}\nInclude ~/.ssh/config\nInclude /etc/ssh/ssh_config\n", lines.join("\n"));
-    let path = drawer.ssh_config();
-    if home::read(&path)?.as_ref() != Some(&text) {
-        home::write(&path, &text)?;
+    let mut text = format!("{}\nInclude ~/.ssh/config\nInclude /etc/ssh/ssh_config\n", lines.join("\n"));
+    let keys = std::env::home_dir().unwrap_or_default().join(".ssh");
+    for name in OWN_KEYS.into_iter().filter(|name| keys.join(name).exists()) {
+        text.push_str(&format!("IdentityFile ~/.ssh/{name}\n"));
     }
-    Ok(path)
+    if home::read(path)?.as_ref() != Some(&text) {
+        home::write(path, &text)?;
+    }
+    Ok(())
 }
 
 /// How ssh ended.
