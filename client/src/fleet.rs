@@ -40,11 +40,18 @@ impl Fleet {
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, String> {
-        toml::from_str(text).map_err(|error| {
+        let fleet: Self = toml::from_str(text).map_err(|error| {
             let line =
                 error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             format!("{}:{line}: {}", path.display(), error.message())
-        })
+        })?;
+        match &fleet.ca_file {
+            // From the directory that somebody happens to be in, anybody's file could vouch.
+            Some(file) if file.is_relative() => {
+                Err(format!("{}: ca_file wants a path from / on", path.display()))
+            }
+            _ => Ok(fleet),
+        }
     }
 }
 
@@ -61,5 +68,6 @@ mod tests {
         assert_eq!(fleet.ca_file, Some("/etc/ssl/login.pem".into()));
         let error = parse("authority = \"a.example\"\nfingerprnt = \"\"").unwrap_err();
         assert!(error.starts_with("client.toml:2: unknown field"), "{error}");
+        assert!(parse("ca_file = \"login.pem\"").unwrap_err().contains("a path from / on"));
     }
 }

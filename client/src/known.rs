@@ -71,9 +71,12 @@ impl KnownAuthorities {
         serde_json::from_str(&text).map_err(|error| HomeError::Unreadable { path, why: error.to_string() })
     }
 
-    /// The usual one.
-    pub fn usual(&self) -> Option<&Known> {
-        self.0.first()
+    /// The usual one; none where only the fleet said what makes it the right one, and does so no more: it has moved.
+    pub fn usual(&self, fleet: &Fleet) -> Option<&Known> {
+        let is_known = |it: &&Known| {
+            it.fingerprint.is_some() || it.ca_file.is_some() || fleet.vouches_for(&it.authority).is_some()
+        };
+        self.0.first().filter(is_known)
     }
 
     /// The one there.
@@ -135,15 +138,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::at(&directory.path().join("cotter")).unwrap();
         let load = || KnownAuthorities::load(&home).unwrap();
-        assert_eq!(load().usual(), None);
+        assert_eq!(load().usual(&Fleet::default()), None);
         for (authority, user) in [("a.example", "alice"), ("b.example", "bob"), ("a.example", "alicia")] {
             KnownAuthorities::remember(known(authority, user), Becomes::Usual, &home).unwrap();
         }
-        assert_eq!(load().usual(), Some(&known("a.example", "alicia")));
+        assert_eq!(load().usual(&Fleet::default()), Some(&known("a.example", "alicia")));
         for (authority, user) in [("b.example", "bobby"), ("c.example", "carol")] {
             KnownAuthorities::remember(known(authority, user), Becomes::NoOther, &home).unwrap();
         }
-        assert_eq!(load().usual(), Some(&known("a.example", "alicia")));
+        assert_eq!(load().usual(&Fleet::default()), Some(&known("a.example", "alicia")));
         assert_eq!(load().at(&"b.example".parse().unwrap()), Some(&known("b.example", "bobby")));
         assert_eq!(load().0.len(), 3);
     }

@@ -38,7 +38,8 @@ pub fn is_there() -> bool {
 
 /// Tells people something, on standard error: words of others among it do not steer the terminal.
 pub fn tell(what: impl ToString) {
-    eprintln!("cotter: {}", lines(&what.to_string()));
+    // A terminal may be gone, which is no reason to end otherwise.
+    let _untold = writeln!(io::stderr(), "cotter: {}", lines(&what.to_string()));
 }
 
 /// Tells it where questions are asked, too, if standard error goes elsewhere: whoever is asked then knows why.

@@ -14,7 +14,7 @@ use crate::ending::Endings;
 use crate::home::Patience;
 use crate::known::{Becomes, Known, KnownAuthorities};
 use crate::ssh_agent::SshAgent;
-use crate::terminal::{self, AskError, tell};
+use crate::terminal::{self, AskError, tell_before_asking};
 use crate::whereabouts::Route;
 
 /// Tries at a terminal, as ssh has them.
@@ -174,7 +174,7 @@ async fn prove(authority: &Authority, known: &Known, key: &NewKey, proof: Proof)
         let route = way.found().await?;
         tries -= 1;
         match send(route, request, proof).await {
-            Err(Attempt::Wrong(message)) if tries > 0 => tell(message),
+            Err(Attempt::Wrong(message)) if tries > 0 => tell_before_asking(message),
             Err(Attempt::Wrong(message)) => return Err(Failure::refused(message)),
             Err(Attempt::Failed(failure)) => return Err(failure),
             Ok(issued) => return Ok(issued),

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{Context, Failure};
 use crate::credential::{self, CredentialError};
+use crate::home::Patience;
 use crate::terminal::tell;
 
 #[derive(Debug, Args)]
@@ -15,7 +16,9 @@ pub(super) struct Options {
     force: bool,
 }
 
-pub(super) fn logout(context: &Context, options: &Options) -> Result<ExitCode, Failure> {
+pub(super) async fn logout(context: &Context, options: &Options) -> Result<ExitCode, Failure> {
+    // Whoever is just logging in comes first; somebody who sits before a question is not waited for.
+    let _turn = context.home.turn(Patience::AMoment).await.ok();
     let drawer = context.drawer(&context.known()?)?;
     let had = match credential::forget(&drawer) {
         Err(kept @ CredentialError::Kept(_)) if options.force => {

@@ -128,7 +128,7 @@ impl Context {
         let variable = variable.map(|text| text.parse::<Place>()).transpose();
         let place = named
             .or(variable.map_err(|error| Failure::usage(format!("{VARIABLE}: {error}")))?)
-            .or_else(|| authorities.usual().map(|usual| usual.authority.clone()))
+            .or_else(|| authorities.usual(&fleet).map(|usual| usual.authority.clone()))
             .or_else(|| fleet.authority.clone());
         Ok(Self { home, authorities, fleet, place, json })
     }
@@ -223,7 +223,7 @@ impl Command {
             Self::Login(options) => login::login(context, options).await,
             Self::Ssh(options) => ssh::ssh(&context, &options).await,
             Self::Status => status::status(&context).await,
-            Self::Logout(options) => logout::logout(&context, &options),
+            Self::Logout(options) => logout::logout(&context, &options).await,
             Self::SshConfig(options) => ssh_config::ssh_config(&context, &options),
         }
     }

@@ -15,14 +15,16 @@ use crate::terminal::{self, tell, tell_before_asking};
 pub(super) const A_PERSONS: Patience =
     Patience::APersons(|| tell("another cotter is asking for your password; waiting for it"));
 
-/// Sees to it that the certificate is of use, as far as the authority can tell.
-pub(super) async fn renew(context: &Context, known: &Known) -> Result<(), Failure> {
-    let Some(unfit) = unfit(context, known).await? else { return Ok(()) };
+/// Sees to it that the certificate is of use, as far as the authority can tell; whether somebody was asked. Signals are caught
+/// then, for as long as this process lives.
+pub(super) async fn renew(context: &Context, known: &Known) -> Result<bool, Failure> {
+    let Some(unfit) = unfit(context, known).await? else { return Ok(false) };
     if !terminal::is_there() {
         let what = "there is no terminal to ask for your password at: run `cotter login` at one";
         return Err(Failure::refused(format!("{unfit}; {what}")));
     }
-    Endings::listen().map_err(Failure::unreachable)?.unless(ask(context, known)).await?
+    Endings::listen().map_err(Failure::unreachable)?.unless(ask(context, known)).await??;
+    Ok(true)
 }
 
 /// Asks, of several processes that are started at once one alone.

@@ -47,11 +47,16 @@ pub(super) async fn ssh(context: &Context, options: &Options) -> Result<ExitCode
         return run(Command::new("ssh").args(&options.arguments)).await.map(|end| exit(end.code));
     }
     let known = context.known()?;
-    renewal::renew(context, &known).await?;
+    let was_asked = renewal::renew(context, &known).await?;
     let (drawer, checked) = (context.drawer(&known)?, known.authority.to_string());
     let mut ssh = Command::new("ssh");
     ssh.env(CHECKED, &checked);
-    let jumps = jumps(&checked, &options.arguments)?;
+    let jumps = if was_asked {
+        let jumps = jumps(checked, options.arguments.clone());
+        Endings::listen().map_err(Failure::unreachable)?.unless(jumps).await??
+    } else {
+        jumps(checked, options.arguments.clone()).await?
+    };
     match drawer.ssh_config() {
         path if jumps && !asked.names_configuration && is_plain(&path) => {
             write_configuration(&drawer, &path)?;
@@ -86,10 +91,10 @@ fn identity(drawer: &Drawer) -> [OsString; 2] {
 }
 
 /// Whether ssh goes by way of other hosts.
-fn jumps(checked: &str, arguments: &[OsString]) -> Result<bool, Failure> {
+async fn jumps(checked: String, arguments: Vec<OsString>) -> Result<bool, Failure> {
     let mut ssh = Command::new("ssh");
     ssh.arg("-G").args(arguments).env(CHECKED, checked).stdin(Stdio::null()).stderr(Stdio::null());
-    let told = ssh.output().map_err(not_run)?;
+    let told = spawn_blocking(move || ssh.output()).await.map_err(Failure::unreachable)?.map_err(not_run)?;
     if let Some(signal) = told.status.signal() {
         return Err(Ended { signal }.into());
     }
