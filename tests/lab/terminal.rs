@@ -49,9 +49,13 @@ impl Terminal {
         )?;
         fcntl_setfl(&keyboard, OFlags::NONBLOCK)?;
         let before = attributes(&tty)?;
-        // Makes it the controlling terminal, as a login does.
+        // Makes it the controlling terminal, as a login does; and signals mean there what they mean by themselves, whatever
+        // the test was started to ignore.
         let mut command: Command = Place::command("setsid");
-        command.arg("--ctty").arg(program.get_program()).args(program.get_args());
+        command
+            .args(["--ctty", "env", "--default-signal"])
+            .arg(program.get_program())
+            .args(program.get_args());
         command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env("TERM", "xterm-256color");
         command.stdin(tty.try_clone()?).stdout(tty.try_clone()?).stderr(tty.try_clone()?);
