@@ -8,6 +8,7 @@
 mod address;
 mod budget;
 mod drops;
+mod endpoint;
 mod event;
 mod flow;
 mod mode;
@@ -23,6 +24,7 @@ mod verdict;
 pub use address::{Address, Network};
 pub use budget::Budget;
 pub use drops::Drops;
+pub use endpoint::{Asked, Endpoint, Receiver, Tag, Violated, Violation};
 pub use event::Event;
 pub use flow::{Flow, FlowKey, SocketCookie};
 pub use mode::Mode;
@@ -30,9 +32,9 @@ pub use node::{Node, Penalty};
 pub use packet::{Content, EXTENSION_HEADERS, Frame, Layer, Packet, Protocol, Segment, Step};
 pub use port::{Port, PortClass, Ports};
 pub use reason::{Action, Reason, carried};
-pub use session::{Session, SessionId, SessionState};
+pub use session::{HeldEndpoints, Session, SessionId, SessionState};
 pub use tables::Tables;
-pub use verdict::{Verdict, verdict};
+pub use verdict::{Verdict, verdict, verdict_at_socket};
 
 /// The version of the maps' shapes and of what the records in them mean.
 ///

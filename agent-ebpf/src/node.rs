@@ -9,7 +9,9 @@ pub struct Node {
     fallback_at: Nanoseconds,
     mode: u8,
     fallback: u8,
-    _reserved: [u8; 22],
+    _padding: [u8; 6],
+    network: u64,
+    _reserved: [u8; 8],
 }
 
 const _: () = assert!(size_of::<Node>() == 32);
@@ -17,12 +19,24 @@ const _: () = assert!(size_of::<Node>() == 32);
 impl Node {
     /// A node that stays in `mode`.
     pub const fn in_mode(mode: Mode) -> Self {
-        Self { fallback_at: NEVER, mode: mode as u8, fallback: mode as u8, _reserved: [0; 22] }
+        Self::until(mode, NEVER, mode)
     }
 
     /// A node that is in `mode` until `at` and in `fallback` from then on.
     pub const fn until(mode: Mode, at: Nanoseconds, fallback: Mode) -> Self {
-        Self { fallback_at: at, mode: mode as u8, fallback: fallback as u8, _reserved: [0; 22] }
+        let (mode, fallback) = (mode as u8, fallback as u8);
+        Self { fallback_at: at, mode, fallback, _padding: [0; 6], network: 0, _reserved: [0; 8] }
+    }
+
+    /// The same node, whose network namespace has this cookie (`SO_NETNS_COOKIE`, kernel 5.14).
+    pub const fn in_network(self, cookie: u64) -> Self {
+        Self { network: cookie, ..self }
+    }
+
+    /// Whether a network namespace, by its cookie, is the node's own.
+    #[inline(always)]
+    pub const fn is_network(&self, cookie: u64) -> bool {
+        self.network != 0 && self.network == cookie
     }
 
     /// The mode that counts; `now` is asked only if the mode may change by itself.

@@ -1,5 +1,7 @@
 //! Ports, and which of them are protected.
 
+use crate::Protocol;
+
 /// A TCP or UDP port in network order.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +50,24 @@ impl PortClass {
     pub const NONE: Self = Self(0);
     /// sshd listens here on TCP.
     pub const TCP_LOGIN: Self = Self(1);
+    /// An endpoint here was sent what it may not receive.
+    const TCP_VIOLATED: Self = Self(1 << 1);
+    const UDP_VIOLATED: Self = Self(1 << 2);
+
+    /// Of a port at which an endpoint of this protocol was sent what it may not receive; the kernel programs set it.
+    #[inline(always)]
+    pub const fn violated(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => Self::TCP_VIOLATED,
+            Protocol::Udp => Self::UDP_VIOLATED,
+        }
+    }
+
+    /// The port's roles and those of `other`.
+    #[inline(always)]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 
     /// Whether the port has all roles of `other`.
     #[inline(always)]
@@ -75,6 +95,12 @@ impl Ports {
         // The verifiers of 6.1 and 6.12 forget the range of a number whose octets are swapped; read from memory, it has
         // that of its size again.
         self.0[core::hint::black_box(port.number()) as usize]
+    }
+
+    /// The class of a port, to be changed.
+    #[inline(always)]
+    pub const fn class_mut(&mut self, port: Port) -> &mut PortClass {
+        &mut self.0[core::hint::black_box(port.number()) as usize]
     }
 
     /// Gives a port a class.

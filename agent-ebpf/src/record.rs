@@ -2,7 +2,10 @@
 #![cfg(feature = "user")]
 #![expect(unsafe_code, reason = "plain-old-data impls are unsafe to promise")]
 
-use crate::{Address, Budget, Drops, Event, Flow, FlowKey, Node, Penalty, Ports, Session, SessionId};
+use crate::{
+    Address, Asked, Budget, Drops, Endpoint, Event, Flow, FlowKey, Node, Penalty, Ports, Session, SessionId,
+    Tag, Violated, Violation,
+};
 
 macro_rules! plain_old_data {
     ($($record:ty),+ $(,)?) => {
@@ -15,7 +18,10 @@ macro_rules! plain_old_data {
     };
 }
 
-plain_old_data!(Address, Budget, Drops, Event, Flow, FlowKey, Node, Penalty, Ports, Session, SessionId);
+plain_old_data!(
+    Address, Asked, Budget, Drops, Endpoint, Event, Flow, FlowKey, Node, Penalty, Ports, Session, SessionId,
+    Tag, Violated, Violation,
+);
 
 impl Event {
     /// The event in a record of the ring buffer; `None` if the record has another size.

@@ -1,6 +1,6 @@
 //! Sessions as the kernel needs to know them.
 
-use crate::{Address, Mode, NEVER, Nanoseconds, Network};
+use crate::{Address, Mode, NEVER, Nanoseconds, Network, Protocol};
 
 /// A session's name: random, never reused, never 0.
 #[repr(transparent)]
@@ -46,6 +46,39 @@ pub enum SessionState {
     Cut = 1,
 }
 
+/// Which of a session's endpoints only its pins may reach.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum HeldEndpoints {
+    /// None.
+    None = 0,
+    /// UDP sockets, whose clients roam.
+    Udp = 1,
+    /// TCP listeners too.
+    All = 2,
+}
+
+impl HeldEndpoints {
+    /// What a record's byte means. One that is not known holds everything.
+    const fn from_byte(byte: u8) -> Self {
+        match byte {
+            0 => Self::None,
+            1 => Self::Udp,
+            _ => Self::All,
+        }
+    }
+
+    /// Whether endpoints of this protocol are among them.
+    #[inline(always)]
+    pub const fn has(self, protocol: Protocol) -> bool {
+        match self {
+            Self::None => false,
+            Self::Udp => matches!(protocol, Protocol::Udp),
+            Self::All => true,
+        }
+    }
+}
+
 /// Where a session may send from, until when, and how strictly.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,7 +89,8 @@ pub struct Session {
     unpinned: u8,
     count: u8,
     note: u8,
-    _padding: [u8; 3],
+    endpoints: u8,
+    _padding: [u8; 2],
     pins: [Network; Session::PINS],
     _reserved: [u8; 48],
 }
@@ -76,8 +110,9 @@ impl Session {
             unpinned: 1,
             count: 0,
             note: 0,
+            endpoints: HeldEndpoints::None as u8,
             pins: [Network::host(Address::new([0; 16])); Self::PINS],
-            _padding: [0; 3],
+            _padding: [0; 2],
             _reserved: [0; 48],
         }
     }
@@ -105,6 +140,11 @@ impl Session {
     /// The same session, live or cut.
     pub const fn with_state(self, state: SessionState) -> Self {
         Self { state: state as u8, ..self }
+    }
+
+    /// The same session with these of its endpoints held to its pins.
+    pub const fn with_endpoints(self, endpoints: HeldEndpoints) -> Self {
+        Self { endpoints: endpoints as u8, ..self }
     }
 
     /// The same session with something that its agent wants its successor to know; the kernel does not look at it.
@@ -139,6 +179,12 @@ impl Session {
     #[inline(always)]
     pub const fn mode(&self) -> Mode {
         Mode::from_byte(self.mode)
+    }
+
+    /// Which of its endpoints are held to its pins.
+    #[inline(always)]
+    pub const fn endpoints(&self) -> HeldEndpoints {
+        HeldEndpoints::from_byte(self.endpoints)
     }
 
     /// Whether it may send from anywhere.

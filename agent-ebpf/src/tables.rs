@@ -1,6 +1,8 @@
 //! The questions that the verdict asks.
 
-use crate::{Address, Flow, FlowKey, Nanoseconds, Node, Penalty, Port, PortClass, Session, SessionId};
+use crate::{
+    Address, Asked, Flow, FlowKey, Nanoseconds, Node, Penalty, Port, PortClass, Session, SessionId, Violation,
+};
 
 /// What the verdict must know of the node; maps in the kernel, plain collections in tests.
 pub trait Tables {
@@ -14,6 +16,10 @@ pub trait Tables {
     fn flow(&self, key: &FlowKey) -> Option<&Flow>;
     /// What is known of this session?
     fn session(&self, id: SessionId) -> Option<&Session>;
+    /// Whose endpoint, which still is what it was, was sent this before and may not receive it?
+    fn violated(&self, violation: &Violation) -> Option<SessionId>;
+    /// Has this socket sent there of its own accord?
+    fn has_asked(&self, asked: &Asked) -> bool;
     /// Is this one of the node's own addresses?
     fn is_local(&self, address: Address) -> bool;
     /// Is this source under penalty? Asked with an [`Address::neighbourhood`].

@@ -2,8 +2,8 @@
 
 use crate::packet::{Content, Step};
 use crate::{
-    Action, Address, FlowKey, Frame, Mode, Packet, PortClass, Protocol, Reason, SessionId, SessionState,
-    Tables,
+    Action, Address, Asked, FlowKey, Frame, Mode, Packet, PortClass, Protocol, Reason, Receiver, Segment,
+    Session, SessionId, SessionState, Tables, Violation,
 };
 
 /// Why a packet passes or is dropped.
@@ -18,7 +18,7 @@ pub struct Verdict {
     pub session: SessionId,
 }
 
-/// Judges a packet by what the tables say.
+/// Judges a packet that has come to a device, by what the tables say.
 ///
 /// Traffic that is not ours leaves first. A known flow is looked up before anybody asks whose address the packet is
 /// for: the flow's key holds the node's own address, so what is found there is for the node.
@@ -35,7 +35,9 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
         Content::Malformed => return malformed(packet, tables),
         Content::Segment(segment) => segment,
     };
-    if segment.protocol != Protocol::Tcp || !tables.port_class(segment.destination).is(PortClass::TCP_LOGIN) {
+    let class = tables.port_class(segment.destination);
+    let is_login = segment.protocol == Protocol::Tcp && class.is(PortClass::TCP_LOGIN);
+    if !is_login && !class.is(PortClass::violated(segment.protocol)) {
         return Verdict::plain(Reason::NotProtected);
     }
     let node = node_mode(tables);
@@ -44,22 +46,13 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
     }
 
     let (source, destination) = (packet.source(), packet.destination());
+    if !is_login {
+        let violation = Violation::new(source, destination, segment.protocol, segment.destination);
+        return again(&violation, node, source, tables);
+    }
     let key = FlowKey::new(segment.protocol, (source, segment.source), (destination, segment.destination));
     if let Some(flow) = tables.flow(&key) {
-        let id = flow.session();
-        let Some(session) = tables.session(id) else {
-            return conclude(Reason::SessionCut, id, node, source, tables);
-        };
-        let reason = if session.state() == SessionState::Cut {
-            Reason::SessionCut
-        } else if session.is_over(|| tables.now()) {
-            Reason::SessionExpired
-        } else if session.admits(source) {
-            Reason::Pinned
-        } else {
-            Reason::AddressMismatch
-        };
-        return conclude(reason, id, node.weaker(session.mode()), source, tables);
+        return of_session(flow.session(), node, source, tables, |_| true);
     }
 
     let reason = if !tables.is_local(destination) {
@@ -74,6 +67,76 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
         }
     };
     conclude(reason, SessionId::NONE, node, source, tables)
+}
+
+/// Judges a packet that has come to a socket of a session.
+///
+/// Only endpoints are judged: what a session has connected itself, and what comes back there, is its own affair. So are
+/// answers to an endpoint from whom it is connected to, and, where its port was left to the kernel, from whom it has sent
+/// to.
+#[inline(always)]
+pub fn verdict_at_socket<F: Frame + ?Sized>(
+    packet: &Packet<'_, F>,
+    receiver: &Receiver,
+    tables: &impl Tables,
+) -> Verdict {
+    let Content::Segment(segment) = packet.content() else { return Verdict::plain(Reason::NotProtected) };
+    let node = node_mode(tables);
+    if !receiver.tag.is_open() || node == Mode::Off {
+        return Verdict::plain(Reason::NotProtected);
+    }
+    let source = packet.source();
+    of_session(receiver.tag.session(), node, source, tables, |session| {
+        session.endpoints().has(segment.protocol) && !is_answer(&segment, source, receiver, tables)
+    })
+}
+
+/// A packet like one that an endpoint was sent before and may not receive; what is not dropped is the socket's to judge.
+#[inline(always)]
+fn again(violation: &Violation, node: Mode, source: Address, tables: &impl Tables) -> Verdict {
+    if let Some(id) = tables.violated(violation) {
+        let verdict = of_session(id, node, source, tables, |_| true);
+        if verdict.reason.action() == Action::Drop {
+            return verdict;
+        }
+    }
+    Verdict::plain(Reason::NotProtected)
+}
+
+/// A packet of a session: `is_held` says whether its source must be one of the session's pins.
+#[inline(always)]
+fn of_session(
+    id: SessionId,
+    node: Mode,
+    source: Address,
+    tables: &impl Tables,
+    is_held: impl FnOnce(&Session) -> bool,
+) -> Verdict {
+    let Some(session) = tables.session(id) else {
+        return conclude(Reason::SessionCut, id, node, source, tables);
+    };
+    let reason = if session.state() == SessionState::Cut {
+        Reason::SessionCut
+    } else if session.is_over(|| tables.now()) {
+        Reason::SessionExpired
+    } else if session.admits(source) {
+        Reason::Pinned
+    } else if is_held(session) {
+        Reason::AddressMismatch
+    } else {
+        Reason::NotProtected
+    };
+    conclude(reason, id, node.weaker(session.mode()), source, tables)
+}
+
+/// Whether a datagram comes from whom its socket has turned to by itself.
+#[inline(always)]
+fn is_answer(segment: &Segment, source: Address, receiver: &Receiver, tables: &impl Tables) -> bool {
+    let sender = (source, segment.source);
+    segment.protocol == Protocol::Udp
+        && (receiver.peer == Some(sender)
+            || receiver.tag.has_any_port()
+                && tables.has_asked(&Asked::new(receiver.cookie, sender.0, sender.1)))
 }
 
 /// A packet whose ports cannot be read is ours to drop only if it is for the node.

@@ -50,6 +50,8 @@ fn node() -> World {
         sessions: [(ID, pinned_to("198.51.111.1"))].into(),
         penalties: [].into(),
         never_drop: vec![],
+        violated: [].into(),
+        asked: [].into(),
     }
 }
 

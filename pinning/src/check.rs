@@ -3,7 +3,7 @@
 use crate::principal::{self, Admitted};
 use crate::{
     Certificate, Cluster, Denial, Identity, Judgement, Lock, LockSubject, LoginReason, Observed, OnExpiry,
-    OnNewAddress, Pins, Policy, Role, Terms, Verdict, login_rule, role_source,
+    OnNewAddress, PinEndpoints, Pins, Policy, Role, Terms, Verdict, login_rule, role_source,
 };
 
 /// A login to be judged.
@@ -164,6 +164,10 @@ fn terms(
             .filter_map(|options| options.on_new_address)
             .max()
             .unwrap_or(OnNewAddress::Keep),
+        pin_endpoints: options()
+            .filter_map(|options| options.pin_endpoints)
+            .max()
+            .unwrap_or(PinEndpoints::DEFAULT),
         mode: options().filter_map(|options| options.mode).max(),
         pins,
     }

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::{Identity, LoginReason, Mode, Observed, OnNewAddress, Pins};
+use crate::{Identity, LoginReason, Mode, Observed, OnNewAddress, PinEndpoints, Pins};
 
 /// The longest sentence on a case, in characters: a certificate's lists may be long, and events are kept.
 const MAX_DETAIL: usize = 500;
@@ -61,6 +61,8 @@ pub struct Terms {
     pub ends_at: Option<u64>,
     /// What a login of the same person from elsewhere does to this session: the strictest of what the roles say.
     pub on_new_address: OnNewAddress,
+    /// Which of the session's endpoints are held to its pins: the most that a role says.
+    pub pin_endpoints: PinEndpoints,
     /// The strictest mode that a role names, if one does.
     pub mode: Option<Mode>,
     /// The pins, the narrowest network around the observed address first.

@@ -31,6 +31,11 @@ pub enum PinEndpoints {
     All,
 }
 
+impl PinEndpoints {
+    /// Where no role says anything: what roams is held.
+    pub const DEFAULT: Self = Self::Udp;
+}
+
 /// `spec.options`, as far as it has an effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoleOptions {

@@ -87,8 +87,12 @@ impl PacketBench {
 }
 
 fn load_cotter() -> Result<Tables> {
-    let settings =
-        Settings { pin_dir: PINS.into(), max_sessions: crowd::SIZE + 1, kernel_log: KernelLog::Off };
+    let settings = Settings {
+        pin_dir: PINS.into(),
+        max_sessions: crowd::SIZE + 1,
+        kernel_log: KernelLog::Off,
+        sessions_cgroup: None,
+    };
     let (datapath, _) = Datapath::open(&settings)?;
     Ok(datapath.tables()?)
 }

@@ -91,7 +91,8 @@ impl AgentSetup {
     /// Writes all of it to the node.
     pub fn write(&self, lab: &Lab) -> Result<()> {
         let node = lab.node();
-        node.write(CONFIG, &format!("{}{}", self.top, self.clusters))?;
+        let sessions = format!("sessions_cgroup = \"{}\"\n", lab.sessions_cgroup());
+        node.write(CONFIG, &format!("{}{sessions}{}", self.top, self.clusters))?;
         for (path, keys) in &self.authorities {
             node.write(path, keys)?;
         }

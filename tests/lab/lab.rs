@@ -61,6 +61,11 @@ impl Lab {
         &self.node
     }
 
+    /// The cgroup below which the agent finds and makes those of sessions, from the hierarchy's root.
+    pub fn sessions_cgroup(&self) -> &str {
+        self.node.sessions_cgroup()
+    }
+
     /// Where alice logs in: [`ALICE`].
     pub fn alice(&self) -> Place {
         self.node.host(ALICE.host)
@@ -88,6 +93,8 @@ pub(crate) struct Life {
     pub(crate) uts: OwnedFd,
     /// Where there is a systemd, its control group, as the caller sees it.
     pub(crate) group: Option<PathBuf>,
+    /// The cgroup of the sessions, from the hierarchy's root.
+    pub(crate) sessions: String,
     /// `unshare`, the parent of the lab's init.
     outer: Child,
     /// The pipe whose end is the end of the lab.
@@ -130,6 +137,7 @@ impl Life {
             children: namespace("pid_for_children")?,
             network: namespace("net")?,
             uts: namespace("uts")?,
+            sessions: if group.is_some() { "user.slice".into() } else { new_slice() },
             group,
             outer,
             lifeline,
@@ -143,6 +151,11 @@ impl Drop for Life {
         // The kernel lets init end only after every other process of its pid namespace has ended and been waited for.
         if let Err(error) = self.outer.wait() {
             eprintln!("lab: cannot wait for its end: {error}");
+        }
+        if self.group.is_none()
+            && let Err(error) = remove_slice(&self.sessions)
+        {
+            eprintln!("lab: its cgroups stay: {error}");
         }
     }
 }
@@ -179,6 +192,25 @@ pub fn cgroup2() -> Result<PathBuf> {
         (kind == "cgroup2").then(|| point.into())
     };
     mounts.lines().find_map(point).context("cgroup2 is not mounted")
+}
+
+/// A name for the cgroup of a lab's sessions, which the agent makes.
+fn new_slice() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("cotter-lab-{}-{}.slice", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Removes the cgroup of a lab's sessions with those in it, once the kernel has let go of their last processes.
+fn remove_slice(name: &str) -> Result<()> {
+    let slice = cgroup2()?.join(name);
+    eventually("the lab's cgroups are empty", || {
+        let entries = fs::read_dir(&slice).into_iter().flatten().flatten();
+        for scope in entries.filter(|entry| entry.path().is_dir()) {
+            let _not_yet = fs::remove_dir(scope.path());
+        }
+        let _not_yet = fs::remove_dir(&slice);
+        Ok((!slice.exists()).then_some(()))
+    })
 }
 
 /// Makes a control group for a lab.

@@ -35,6 +35,11 @@ impl Place {
         self.life.group.as_deref()
     }
 
+    /// The cgroup of the sessions, from the hierarchy's root.
+    pub(crate) fn sessions_cgroup(&self) -> &str {
+        &self.life.sessions
+    }
+
     /// What people call this place.
     pub fn name(&self) -> &str {
         self.host.as_deref().unwrap_or("node")

@@ -80,7 +80,12 @@ fn agree(method: Method, packet_of: fn(&[u8]) -> (&[u8], Layer)) {
     let packets = packets();
     in_a_private_namespace(|| {
         let pins = Path::new("/sys/fs/bpf/verdict");
-        let settings = Settings { pin_dir: pins.into(), max_sessions: 64, kernel_log: KernelLog::Off };
+        let settings = Settings {
+            pin_dir: pins.into(),
+            max_sessions: 64,
+            kernel_log: KernelLog::Off,
+            sessions_cgroup: None,
+        };
         let (datapath, _fresh) = Datapath::open(&settings).unwrap();
         let tables = datapath.tables().unwrap();
         let mut judge = Judge::open(pins, method).unwrap();
@@ -189,6 +194,8 @@ fn node() -> World {
         sessions: BTreeMap::new(),
         penalties: BTreeMap::new(),
         never_drop: vec![host("198.51.100.11"), Network::new(address("2001:db8:1:b::"), 64)],
+        violated: [].into(),
+        asked: [].into(),
     };
     for (index, source) in sources().into_iter().enumerate() {
         // No socket of this machine will ever have such a cookie.

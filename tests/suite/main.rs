@@ -21,6 +21,8 @@ mod cut;
 mod dead_agent;
 /// `doctor`: on a right node all is well, and each of its findings is brought about.
 mod doctor;
+/// What a session opens for others to reach, mosh's port, a forwarded listener, a server: its pin holds there too.
+mod endpoints;
 /// Terminals are told why their session ends, and none holds up a lock, a login or the agent's end.
 mod farewell;
 /// Certificates of other programs, with a real sshd and a real agent.

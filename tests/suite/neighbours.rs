@@ -35,8 +35,12 @@ struct Foreign {
 
 impl Foreign {
     fn on(node: &Place, device: &str, hook: TcHook) -> Result<Self> {
-        let settings =
-            Settings { pin_dir: "/sys/fs/bpf/foreign".into(), max_sessions: 16, kernel_log: KernelLog::Off };
+        let settings = Settings {
+            pin_dir: "/sys/fs/bpf/foreign".into(),
+            max_sessions: 16,
+            kernel_log: KernelLog::Off,
+            sessions_cgroup: None,
+        };
         let (datapath, tables) = node.enter(|| -> Result<_> {
             let (mut datapath, _fresh) = Datapath::open(&settings)?;
             let device = interfaces::list()?.into_iter().find(|one| one.name == device);

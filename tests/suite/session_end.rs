@@ -1,90 +1,46 @@
 //! When a session is over: with its last process where it has a control group of its own, else with its connection.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use lab::{AgentSetup, Identity, Lab, Place, cgroup2, eventually, within};
 use serde_json::Value;
 
 use crate::scene::{Scene, text};
 
-/// Where the sessions of one lab get scopes: a directory of cgroup2. Dropped after the lab, whose processes are in there.
-struct Slice {
-    /// As it is seen in the lab.
-    path: PathBuf,
-    /// Whether it goes with the lab by itself.
-    belongs_to_lab: bool,
+/// Has sshd do for each session what `pam_systemd` does, before it asks the agent: move the monitor to a new scope.
+fn has_scopes(lab: &Lab) -> Result<()> {
+    let node = lab.node();
+    let script = format!(
+        "#!/bin/sh\n[ \"$PAM_TYPE\" = open_session ] || exit 0\n\
+         mkdir {0}/session-$PPID.scope && echo $PPID >{0}/session-$PPID.scope/cgroup.procs\n",
+        cgroup_root(lab)?.join(lab.sessions_cgroup()).display()
+    );
+    node.write("/etc/cotter/scope", &script)?;
+    node.run("chmod", &["755", "/etc/cotter/scope"])?;
+    let stack = node.read("/etc/pam.d/sshd")?;
+    let cotter = "session include cotter";
+    let with_scopes =
+        stack.replace(cotter, &format!("session required pam_exec.so /etc/cotter/scope\n{cotter}"));
+    node.write("/etc/pam.d/sshd", &with_scopes)
 }
 
-impl Slice {
-    fn of(lab: &Lab) -> Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        if lab.has_systemd() {
-            return Ok(Self { path: "/sys/fs/cgroup/user.slice".into(), belongs_to_lab: true });
-        }
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = cgroup2()?.join(format!("cotter-lab-{}-{number}.slice", std::process::id()));
-        fs::create_dir(&path).with_context(|| format!("{}", path.display()))?;
-        Ok(Self { path, belongs_to_lab: false })
-    }
-
-    /// Has sshd do for each session what `pam_systemd` does, before it asks the agent: move the monitor to a new scope.
-    fn has_scopes_for(&self, node: &Place) -> Result<()> {
-        let script = format!(
-            "#!/bin/sh\n[ \"$PAM_TYPE\" = open_session ] || exit 0\n\
-             mkdir {0}/session-$PPID.scope && echo $PPID >{0}/session-$PPID.scope/cgroup.procs\n",
-            self.path.display()
-        );
-        node.write("/etc/cotter/scope", &script)?;
-        node.run("chmod", &["755", "/etc/cotter/scope"])?;
-        let stack = node.read("/etc/pam.d/sshd")?;
-        let cotter = "session include cotter";
-        let with_scopes =
-            stack.replace(cotter, &format!("session required pam_exec.so /etc/cotter/scope\n{cotter}"));
-        node.write("/etc/pam.d/sshd", &with_scopes)
-    }
-}
-
-impl Drop for Slice {
-    fn drop(&mut self) {
-        if self.belongs_to_lab {
-            return;
-        }
-        let removed =
-            eventually("the lab's control groups are empty", || Ok(remove(&self.path).is_ok().then_some(())));
-        if let Err(error) = removed {
-            eprintln!("{}: {error}", self.path.display());
-        }
-    }
-}
-
-/// Removes a control group and those in it.
-fn remove(group: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(group)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            fs::remove_dir(path)?;
-        }
-    }
-    fs::remove_dir(group)
+/// Where the lab sees cgroup2.
+fn cgroup_root(lab: &Lab) -> Result<PathBuf> {
+    if lab.has_systemd() { Ok("/sys/fs/cgroup".into()) } else { cgroup2() }
 }
 
 /// A node that gives each session a scope.
 struct Scoped {
     scene: Scene,
-    _slice: Slice,
 }
 
 impl Scoped {
     fn new(agent: impl FnOnce(AgentSetup) -> AgentSetup) -> Result<Self> {
-        let lab = Lab::start()?;
-        let slice = Slice::of(&lab)?;
-        let scene = Scene::in_lab(lab, "enforce", agent, |sshd| sshd)?;
-        slice.has_scopes_for(scene.lab.node())?;
-        Ok(Self { scene, _slice: slice })
+        let scene = Scene::new("enforce", agent, |sshd| sshd)?;
+        has_scopes(&scene.lab)?;
+        Ok(Self { scene })
     }
 
     /// Alice logs in, leaves a process behind and logs out; her session without a connection.

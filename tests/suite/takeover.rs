@@ -18,7 +18,7 @@ const PINS: &str = "/sys/fs/bpf/cotter";
 const ID: SessionId = SessionId::new(7);
 
 fn settings(pins: &str, max_sessions: u32) -> Settings {
-    Settings { pin_dir: pins.into(), max_sessions, kernel_log: KernelLog::Off }
+    Settings { pin_dir: pins.into(), max_sessions, kernel_log: KernelLog::Off, sessions_cgroup: None }
 }
 
 fn open(pins: &str) -> (Datapath, Takeover) {

@@ -83,6 +83,8 @@ const LAB: [Need; 28] = [
     ("openssl", "openssl"),
     ("curl", "curl"),
     ("jq", "jq"),
+    ("mosh", "mosh"),
+    ("python3", "python3"),
     ("/usr/lib/postgresql/15/bin/initdb", POSTGRES),
 ];
 /// For libFuzzer, which comes as source in C++.

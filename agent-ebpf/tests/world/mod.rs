@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use agent_ebpf::{
-    Address, Flow, FlowKey, NEVER, Nanoseconds, Network, Node, Penalty, Port, PortClass, Session, SessionId,
-    Tables,
+    Address, Asked, Flow, FlowKey, NEVER, Nanoseconds, Network, Node, Penalty, Port, PortClass, Session,
+    SessionId, Tables, Violation,
 };
 
 /// All that the verdict asks for.
@@ -19,6 +19,8 @@ pub struct World {
     pub sessions: BTreeMap<SessionId, Session>,
     pub penalties: BTreeMap<Address, Penalty>,
     pub never_drop: Vec<Network>,
+    pub violated: BTreeMap<Violation, SessionId>,
+    pub asked: BTreeSet<Asked>,
 }
 
 impl Tables for World {
@@ -41,6 +43,14 @@ impl Tables for World {
 
     fn session(&self, id: SessionId) -> Option<&Session> {
         self.sessions.get(&id)
+    }
+
+    fn violated(&self, violation: &Violation) -> Option<SessionId> {
+        self.violated.get(violation).copied()
+    }
+
+    fn has_asked(&self, asked: &Asked) -> bool {
+        self.asked.contains(asked)
     }
 
     fn is_local(&self, address: Address) -> bool {

@@ -5,6 +5,7 @@ use super::{Common, Exit, client, output};
 use crate::config::Places;
 use crate::daemon::call::{Answer, Call, SessionList, SessionStatus};
 use crate::session::snapshot;
+use std::collections::BTreeSet;
 
 pub(super) fn sessions(common: &Common) -> Result<Exit, Failure> {
     match client::call(common, &Call::Sessions) {
@@ -36,7 +37,18 @@ fn show(common: &Common, list: &SessionList) {
     if list.sessions.is_empty() {
         output::line("no sessions");
     } else {
-        let headings = ["SESSION", "USER", "LOGIN", "FROM", "PINNED TO", "SINCE", "ENDS", "STATE", "DROPPED"];
+        let headings = [
+            "SESSION",
+            "USER",
+            "LOGIN",
+            "FROM",
+            "PINNED TO",
+            "SINCE",
+            "ENDS",
+            "STATE",
+            "DROPPED",
+            "ENDPOINTS",
+        ];
         output::table(&headings, list.sessions.iter().map(row).collect());
     }
     for connection in &list.unmanaged {
@@ -56,5 +68,13 @@ fn row(session: &SessionStatus) -> Vec<String> {
         record.ends_at.map_or_else(|| "-".to_owned(), output::time),
         session.state.clone(),
         session.dropped.to_string(),
+        endpoints(session),
     ]
+}
+
+/// What it has opened, such as `udp/60001`.
+fn endpoints(session: &SessionStatus) -> String {
+    let listed = session.endpoints.iter().map(|it| format!("{}/{}", it.protocol, it.local.port()));
+    let listed: BTreeSet<String> = listed.collect();
+    if listed.is_empty() { "-".to_owned() } else { Vec::from_iter(listed).join(",") }
 }

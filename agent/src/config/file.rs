@@ -28,6 +28,7 @@ pub(super) struct File {
     pub(super) metrics: Option<Spanned<String>>,
     pub(super) max_sessions: Option<Spanned<u32>>,
     pub(super) kernel_log: Option<super::KernelLog>,
+    pub(super) sessions_cgroup: Option<Spanned<String>>,
     pub(super) sshd_paths: Option<Vec<PathBuf>>,
     pub(super) penalties: Option<Spanned<Penalties>>,
     pub(super) authority: Option<Spanned<AuthorityTable>>,

@@ -155,6 +155,7 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
             .map_or_else(|| "adm".to_owned(), |(_, group)| group.as_ref().clone()),
         metrics: metrics(sources)?,
         max_sessions: max_sessions(sources)?,
+        sessions_cgroup: sessions_cgroup(sources)?,
         kernel_log: value(sources, |file| file.kernel_log.as_ref()).unwrap_or_default(),
         sshd_paths: value(sources, |file| file.sshd_paths.as_ref()).unwrap_or_else(default_sshd_paths),
         penalties: penalties(sources)?,
@@ -228,6 +229,20 @@ fn max_sessions(sources: &[Source]) -> Result<u32, ConfigError> {
         count @ 1..=1_048_576 => Ok(count),
         count => Err(source.error(key, format!("`max_sessions` is 1 to 1048576, not {count}"))),
     }
+}
+
+/// A path from the root of the cgroup2 hierarchy, such as `user.slice`.
+fn sessions_cgroup(sources: &[Source]) -> Result<String, ConfigError> {
+    let Some((source, key)) = last(sources, |file| file.sessions_cgroup.as_ref()) else {
+        return Ok("user.slice".to_owned());
+    };
+    let text = key.get_ref().trim_matches('/');
+    if text.is_empty() || text.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        let why =
+            format!("`sessions_cgroup` is a cgroup below the root, such as \"user.slice\", not {text:?}");
+        return Err(source.error(key, why));
+    }
+    Ok(text.to_owned())
 }
 
 /// Entries of all files add up; a bare address is its /32 or /128.

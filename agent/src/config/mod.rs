@@ -66,6 +66,8 @@ pub struct Config {
     pub max_sessions: u32,
     /// What the kernel programs log.
     pub kernel_log: KernelLog,
+    /// The cgroup below which all sessions have theirs, from the hierarchy's root; read at the start only.
+    pub sessions_cgroup: String,
     /// Executables that count as sshd.
     pub sshd_paths: Vec<PathBuf>,
     /// When a source that keeps being denied is kept out.

@@ -114,7 +114,6 @@ impl Reading {
     fn note_later_options(&mut self, path: &Path, role: &Role) {
         let options = &role.options;
         let later = [
-            ("pin_endpoints", options.pin_endpoints.is_some()),
             ("require_second_factor", options.require_second_factor),
             ("on_new_address: follow", options.on_new_address == Some(OnNewAddress::Follow)),
         ];

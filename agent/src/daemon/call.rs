@@ -6,6 +6,7 @@ use crate::session::{Record, SessionId};
 use agent_ebpf::Action;
 use pinning::{Lock, LockTarget, Mode, OnExpiry, RolesFrom};
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 
 /// Longest line of a call, in bytes; longer ones are refused.
 pub const MAX_CALL: usize = 64 * 1024;
@@ -312,8 +313,20 @@ pub struct SessionStatus {
     pub state: String,
     /// Open connections.
     pub flows: usize,
+    /// Sockets that it has opened for others to reach.
+    #[serde(default)]
+    pub endpoints: Vec<EndpointStatus>,
     /// Packets dropped.
     pub dropped: u64,
+}
+
+/// A socket that a session has opened for others to reach.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// Where it is reached; the unspecified address is all of the node's.
+    pub local: SocketAddr,
 }
 
 /// A connection to a login port that belongs to no session.

@@ -17,9 +17,9 @@ use crate::config::{self, Config, ConfigError, KernelLog, MetricsAt};
 use crate::datapath::{Datapath, Error, Settings, Takeover};
 use crate::login::{Denials, Queries};
 use crate::metrics::{self, Listener};
-use crate::session::Sessions;
+use crate::session::{Cgroups, Sessions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -71,15 +71,18 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
     // Before anything that may fail: whether logins pass without the agent must not depend on its coming up.
     reload::tell_hook_at_start(&config, &mode);
     let audit = Arc::new(Audit::new(mode.at(Instant::now()), config.event_log.as_deref())?);
+    let cgroups = cgroups();
     let settings = Settings {
         pin_dir: config.bpf_pin_dir.clone(),
         max_sessions: config.max_sessions,
         kernel_log: config.kernel_log,
+        sessions_cgroup: cgroups.as_ref().and_then(|cgroups| slice(cgroups, &config.sessions_cgroup)),
     };
     let (datapath, takeover) = Datapath::open(&settings)?;
     let takeovers = takeovers(&config.runtime_dir, &takeover);
     let tables = Arc::new(datapath.tables()?);
-    let sessions = Sessions::recover(Arc::clone(&tables), Arc::clone(&audit))?;
+    let sessions =
+        Sessions::recover(Arc::clone(&tables), Arc::clone(&audit), cgroups, &config.sessions_cgroup)?;
     let followed = config.newest_followed().map(|followed| Locks::of_policy(followed)).unwrap_or_default();
     let following = Following::at_start(&config);
     let daemon = Daemon {
@@ -116,6 +119,18 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
     daemon.keep();
     daemon.look_at_strangers(true);
     Ok(daemon)
+}
+
+/// Where the sessions' cgroups are.
+fn cgroups() -> Option<Cgroups> {
+    let found = Cgroups::find();
+    found.inspect_err(|error| tracing::warn!("sessions have no cgroup of their own: {error}")).ok()
+}
+
+/// The directory of the cgroup below which sessions have theirs.
+fn slice(cgroups: &Cgroups, name: &str) -> Option<PathBuf> {
+    let found = cgroups.provide(name);
+    found.inspect_err(|error| tracing::error!("cgroup {name}: {error}")).ok()
 }
 
 /// How the agent took over, for `status` and the audit trail.

@@ -112,6 +112,9 @@ pub enum Error {
     /// Reading rtnetlink failed.
     #[error("reading the network devices")]
     Interfaces(#[source] io::Error),
+    /// This network namespace has no name for the kernel programs.
+    #[error("asking for the network namespace's cookie (SO_NETNS_COOKIE)")]
+    Network(#[source] io::Error),
     /// Kernel events cannot be awaited.
     #[error("waiting for kernel events")]
     Events(#[source] io::Error),

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use agent_ebpf::{Drops, Flow, FlowKey, Node, Penalty, Ports, Session, carried};
+use agent_ebpf::{Drops, Endpoint, Flow, FlowKey, Node, Penalty, Ports, Session, SessionId, carried};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, PerCpuValues};
 
@@ -38,6 +38,11 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<usize, Error> {
     // The kernel finds a closed socket's flow through SOCKETS, so that is filled first.
     hash::<8, KEY>(from, to, "SOCKETS")?;
     hash::<KEY, { size_of::<Flow>() }>(from, to, "FLOWS")?;
+    // The version before this one had no endpoints.
+    if info(from, "CGROUPS").is_ok() {
+        hash::<8, { size_of::<SessionId>() }>(from, to, "CGROUPS")?;
+        hash::<8, { size_of::<Endpoint>() }>(from, to, "ENDPOINTS")?;
+    }
     forget_closed(from, to)?;
     Ok(sessions)
 }

@@ -8,12 +8,14 @@ mod contest;
 mod error;
 mod events;
 mod grace;
+mod hooks;
 mod judge;
 mod line;
 mod link;
 mod log;
 mod method;
 mod migration;
+mod network;
 mod object;
 mod pins;
 mod probe;
@@ -59,6 +61,8 @@ pub struct Settings {
     pub max_sessions: u32,
     /// How much the kernel programs say.
     pub kernel_log: KernelLog,
+    /// The directory of the cgroup below which all sessions have theirs; none if this node has no such thing.
+    pub sessions_cgroup: Option<PathBuf>,
 }
 
 /// The loaded programs and where they are attached. Dropping it leaves everything in force.
@@ -69,6 +73,8 @@ pub struct Datapath {
     /// The programs that are loaded and pinned.
     pinned: BTreeSet<Program>,
     attached: BTreeMap<u32, Attached>,
+    /// Why what sessions open themselves is not judged, if it is not.
+    endpoints: Result<(), String>,
     /// Follows closing sockets; held only so that it is clear who holds it.
     _close: FdLink,
 }
@@ -103,6 +109,11 @@ impl Datapath {
     /// Where the programs are attached.
     pub fn attachments(&self) -> impl Iterator<Item = &Attachment> {
         self.attached.values().map(|attached| &attached.attachment)
+    }
+
+    /// Whether what sessions open themselves is judged; why not, if it is not.
+    pub fn endpoints(&self) -> Result<(), &str> {
+        self.endpoints.as_ref().copied().map_err(String::as_str)
     }
 
     fn directory(&self) -> PathBuf {

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use agent_ebpf::{Address, Budget, Drops, Flow, FlowKey, Node, Penalty, Ports, Reason, Session, SessionId};
+use agent_ebpf::{
+    Address, Asked, Budget, Drops, Endpoint, Flow, FlowKey, Node, Penalty, Ports, Reason, Session, SessionId,
+    Tag, Violated, Violation,
+};
 use aya::maps::{MapInfo, MapType};
 use aya::programs::{BtfTracePoint, Program as LoadedProgram, SchedClassifier, Xdp};
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -65,8 +68,11 @@ pub(super) struct Shape {
 /// What is written to `DETAILS`: the length of the text, then the text.
 pub(super) type DetailsRecord = [u8; agent_ebpf::DETAILS_CAPACITY + size_of::<u32>()];
 
+/// What sockets remember. It lives in the sockets, so it is the one map that cannot be copied.
+pub(super) const TAGS: &str = "TAGS";
+
 /// All maps that are pinned.
-pub(super) const MAPS: [Shape; 14] = [
+pub(super) const MAPS: [Shape; 20] = [
     Shape::of::<u32, Node>("NODE", MapType::Array, Entries::Fixed(1)),
     Shape::of::<u32, Ports>("PORTS", MapType::Array, Entries::Fixed(1)),
     Shape::of::<Address, u8>("LOCAL", MapType::Hash, Entries::Fixed(65536)),
@@ -78,14 +84,20 @@ pub(super) const MAPS: [Shape; 14] = [
     Shape::of::<u32, u64>("INTERFACE_DROPS", MapType::Hash, Entries::Fixed(16384)),
     Shape::of::<[u32; 5], u8>("NEVER_DROP", MapType::LpmTrie, Entries::Fixed(4096)),
     Shape::of::<Address, Penalty>("PENALTIES", MapType::Hash, Entries::Fixed(16384)),
+    Shape::of::<u64, SessionId>("CGROUPS", MapType::Hash, Entries::PerSession(2)),
+    Shape::of::<u32, Tag>(TAGS, MapType::SkStorage, Entries::Fixed(0)),
+    Shape::of::<u64, Endpoint>("ENDPOINTS", MapType::Hash, Entries::Fixed(65536)),
+    Shape::of::<Violation, Violated>("VIOLATIONS", MapType::LruHash, Entries::Fixed(16384)),
+    Shape::of::<Asked, u8>("ASKED", MapType::LruHash, Entries::Fixed(16384)),
+    Shape::of::<u32, Budget>("LEARN_BUDGET", MapType::PerCpuArray, Entries::Fixed(1)),
     Shape::of::<u32, u64>("COUNTERS", MapType::PerCpuArray, Entries::Fixed(Reason::COUNTERS)),
     Shape::of::<(), ()>("EVENTS", MapType::RingBuf, Entries::Fixed(1 << 18)),
     Shape::of::<u32, Budget>("EVENT_BUDGET", MapType::PerCpuArray, Entries::Fixed(1)),
 ];
 
 /// The maps that hold what the verdict goes by; a [`super::Judge`] reads these and no others of the live ones.
-pub(super) const POLICY: [&str; 7] =
-    ["NODE", "PORTS", "LOCAL", "FLOWS", "SESSIONS", "NEVER_DROP", "PENALTIES"];
+pub(super) const POLICY: [&str; 9] =
+    ["NODE", "PORTS", "LOCAL", "FLOWS", "SESSIONS", "NEVER_DROP", "PENALTIES", "ENDPOINTS", "VIOLATIONS"];
 
 /// How many entries a map has room for, on a node with room for `max_sessions` sessions; none for maps that there are
 /// not.

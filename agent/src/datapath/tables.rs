@@ -5,16 +5,16 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use agent_ebpf::{
-    Address, DETAILS_CAPACITY, Drops, Flow, FlowKey, Nanoseconds, Network, Node, Penalty, Ports, Reason,
-    Session, SessionId, SocketCookie, carried,
+    Address, DETAILS_CAPACITY, Drops, Endpoint, Flow, FlowKey, Nanoseconds, Network, Node, Penalty, Ports,
+    Reason, Session, SessionId, SocketCookie, carried,
 };
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 
-use super::Error;
 use super::object::DetailsRecord;
 use super::pins::version_directory;
 use super::table::{Existing, Table};
+use super::{Error, network};
 
 /// All maps. They can be read and written while no agent runs, and by several at once.
 pub struct Tables {
@@ -29,6 +29,8 @@ pub struct Tables {
     interface_drops: Table<u32, u64>,
     never_drop: Mutex<LpmTrie<MapData, [u8; 16], u8>>,
     penalties: Table<Address, Penalty>,
+    cgroups: Table<u64, SessionId>,
+    endpoints: Table<SocketCookie, Endpoint>,
     counters: PerCpuArray<MapData, u64>,
 }
 
@@ -74,6 +76,8 @@ impl Tables {
             interface_drops: Table::open(directory, "INTERFACE_DROPS")?,
             never_drop: Mutex::new(open(directory, "NEVER_DROP")?),
             penalties: Table::open(directory, "PENALTIES")?,
+            cgroups: Table::open(directory, "CGROUPS")?,
+            endpoints: Table::open(directory, "ENDPOINTS")?,
             counters: open(directory, "COUNTERS")?,
         })
     }
@@ -197,9 +201,30 @@ impl Tables {
         lock(&self.node).get(&0, 0).map_err(Error::map("NODE"))
     }
 
-    /// Sets the node's mode.
+    /// Sets the node's mode. The node is whose network namespace this thread is in.
     pub fn set_node(&self, node: &Node) -> Result<(), Error> {
-        lock(&self.node).set(0, node, 0).map_err(Error::map("NODE"))
+        let network = network::cookie().map_err(Error::Network)?;
+        lock(&self.node).set(0, node.in_network(network), 0).map_err(Error::map("NODE"))
+    }
+
+    /// Says whose a cgroup is, by its id: sockets made in it from now on are that session's.
+    pub fn insert_cgroup(&self, id: u64, session: SessionId) -> Result<(), Error> {
+        self.cgroups.put(&id, &session, Existing::Replace).map(drop)
+    }
+
+    /// A cgroup is nobody's any more; false if it was so before.
+    pub fn remove_cgroup(&self, id: u64) -> Result<bool, Error> {
+        self.cgroups.remove(&id)
+    }
+
+    /// Whose each cgroup is.
+    pub fn cgroups(&self) -> Result<Vec<(u64, SessionId)>, Error> {
+        self.cgroups.entries()
+    }
+
+    /// All endpoints that are open.
+    pub fn endpoints(&self) -> Result<Vec<(SocketCookie, Endpoint)>, Error> {
+        self.endpoints.entries()
     }
 
     /// Sets the class of every port.

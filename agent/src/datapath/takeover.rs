@@ -13,9 +13,9 @@ use aya::programs::{BtfTracePoint, ProgramError, ProgramInfo, loaded_programs};
 
 use super::attachment::{self, Hold, causes};
 use super::link::{self, parse_link_name, put_in_place};
-use super::object::{self, MAPS, Program};
+use super::object::{self, MAPS, Program, TAGS};
 use super::pins::{self, Pins};
-use super::{Datapath, Error, Method, Settings, Tables, clsact, migration};
+use super::{Datapath, Error, Method, Settings, Tables, clsact, hooks, migration};
 use crate::interfaces::{self, Interface};
 
 /// What an agent found when it started.
@@ -61,28 +61,37 @@ pub(super) fn open(pins: Pins, settings: &Settings) -> Result<(Datapath, Takeove
             anew(&pins, settings, Some(ABI_VERSION))
         })?,
     };
-    let (ebpf, close, takeover) = started;
+    let Started { ebpf, close, endpoints, takeover } = started;
     let pinned = Program::FIRST.into();
-    let mut datapath = Datapath { pins, ebpf, pinned, attached: BTreeMap::new(), _close: close };
+    let mut datapath = Datapath { pins, ebpf, pinned, attached: BTreeMap::new(), endpoints, _close: close };
     datapath.adopt(&earlier)?;
     Ok((datapath, takeover))
 }
 
-type Started = (Ebpf, FdLink, Takeover);
+struct Started {
+    ebpf: Ebpf,
+    close: FdLink,
+    endpoints: Result<(), String>,
+    takeover: Takeover,
+}
 
 /// Goes on with the maps that are there.
 fn in_place(pins: &Pins, settings: &Settings) -> Result<Started, Error> {
     let directory = pins.current();
     let mut ebpf = object::load(&directory, settings)?;
     let close = pin_all(&mut ebpf, &directory)?;
+    let endpoints = hold_endpoints(&mut ebpf, &directory, settings);
     let sessions = Tables::open_directory(&directory)?.sessions()?.len();
-    Ok((ebpf, close, Takeover::SameVersion { sessions }))
+    Ok(Started { ebpf, close, endpoints, takeover: Takeover::SameVersion { sessions } })
 }
 
 /// Makes new maps, fills them from those of version `from` where that can be done, and then moves them into place as a
 /// whole, so that an interrupted start leaves nothing half-made.
 fn anew(pins: &Pins, settings: &Settings, from: Option<u32>) -> Result<Started, Error> {
     let staging = pins.staging()?;
+    if let Some(version) = from {
+        keep_tags(&pins.version(version), &staging)?;
+    }
     let mut ebpf = object::load(&staging, settings)?;
     let close = pin_all(&mut ebpf, &staging)?;
     let takeover = match from {
@@ -92,8 +101,33 @@ fn anew(pins: &Pins, settings: &Settings, from: Option<u32>) -> Result<Started, 
             Takeover::StartedAfresh { why: "what lies there is of a version too far from this one".into() }
         }
     };
+    let endpoints = hold_endpoints(&mut ebpf, &staging, settings);
     pins.put_in_force(&staging)?;
-    Ok((ebpf, close, takeover))
+    Ok(Started { ebpf, close, endpoints, takeover })
+}
+
+/// What sockets remember stays with them: new maps go on with the old one, where it is just what this agent would make.
+fn keep_tags(from: &Path, staging: &Path) -> Result<(), Error> {
+    let old = from.join(TAGS);
+    let shape = MAPS.iter().find(|map| map.name == TAGS);
+    let alike = |info: MapInfo| shape.is_some_and(|shape| shape.matches(&info, 0));
+    if !MapInfo::from_pin(&old).is_ok_and(alike) {
+        return Ok(());
+    }
+    let new = staging.join(TAGS);
+    fs::hard_link(&old, &new).map_err(Error::file(&new))
+}
+
+/// Attaches the programs of the sessions' cgroup. Where that fails flows are judged all the same, so it keeps no agent
+/// from starting.
+fn hold_endpoints(ebpf: &mut Ebpf, directory: &Path, settings: &Settings) -> Result<(), String> {
+    let Some(cgroup) = &settings.sessions_cgroup else {
+        return Err("there is no cgroup2 file system".to_owned());
+    };
+    let held = hooks::load(ebpf).and_then(|()| hooks::attach(ebpf, cgroup, directory));
+    held.map_err(|error| causes(&error)).inspect_err(|error| {
+        tracing::error!(error, "what sessions open themselves is not judged");
+    })
 }
 
 fn migrate(pins: &Pins, from: u32, staging: &Path) -> Takeover {

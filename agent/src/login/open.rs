@@ -12,7 +12,7 @@ use cotter_hook::connection::Connection;
 use cotter_hook::monitor::Monitor;
 use cotter_hook::protocol::{Open, Reply};
 use cotter_hook::unmanaged;
-use pinning::{Judgement, LoginReason, Mode, Observed, OnNewAddress, Verdict};
+use pinning::{Judgement, LoginReason, Mode, Observed, OnNewAddress, PinEndpoints, Verdict};
 use std::time::Instant;
 
 /// A login that PAM asks about.
@@ -149,6 +149,7 @@ fn of_certificate(
         pins: judgement.pinned.clone(),
         ends_at,
         on_new_address: terms.map_or(OnNewAddress::Keep, |terms| terms.on_new_address),
+        pin_endpoints: terms.map_or(PinEndpoints::DEFAULT, |terms| terms.pin_endpoints),
         mode: role_mode(daemon, &judgement),
         break_glass: attempt.request.break_glass,
         connection: ends(attempt.connection),
@@ -173,6 +174,7 @@ fn other_opening(attempt: &Attempt<'_>) -> Opening {
         pins: None,
         ends_at: None,
         on_new_address: OnNewAddress::Keep,
+        pin_endpoints: PinEndpoints::DEFAULT,
         mode: Mode::Enforce,
         break_glass: attempt.request.break_glass,
         connection: ends(attempt.connection),

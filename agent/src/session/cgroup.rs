@@ -2,12 +2,20 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::statfs;
 
+use super::SessionId;
+
 /// `CGROUP2_SUPER_MAGIC` of `linux/magic.h`.
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
+
+/// How the names of sessions' cgroups end, as logind's do.
+const SCOPE: &str = ".scope";
+/// How the names begin of those that the agent makes itself.
+const OWN: &str = "cotter-";
 
 /// The cgroup2 file system of this node.
 #[derive(Debug, Clone)]
@@ -34,7 +42,53 @@ impl Cgroups {
     pub fn of_session(&self, monitor: u32) -> Option<String> {
         let cgroup = cgroup_of(monitor)?;
         let listener = cgroup_of(parent_of(monitor)?);
-        (cgroup.ends_with(".scope") && Some(&cgroup) != listener.as_ref()).then_some(cgroup)
+        (cgroup.ends_with(SCOPE) && Some(&cgroup) != listener.as_ref()).then_some(cgroup)
+    }
+
+    /// The directory of the cgroup below which sessions have theirs; made if it is missing.
+    ///
+    /// # Errors
+    /// It can neither be found nor made.
+    pub fn provide(&self, slice: &str) -> io::Result<PathBuf> {
+        let path = self.path(slice);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Ok(()) | Err(_) => Ok(path),
+        }
+    }
+
+    /// Makes a cgroup for a session that nobody else has given one, and moves its sshd monitor there, and with it all that
+    /// the session will start.
+    ///
+    /// # Errors
+    /// The kernel refuses; the monitor stays where it was.
+    pub fn make(&self, slice: &str, session: SessionId, monitor: u32) -> io::Result<String> {
+        let cgroup = format!("/{}/{OWN}{session}{SCOPE}", slice.trim_matches('/'));
+        let path = self.path(&cgroup);
+        fs::create_dir(&path)?;
+        let moved = fs::write(path.join("cgroup.procs"), monitor.to_string());
+        if moved.is_err() {
+            let _empty = fs::remove_dir(&path);
+        }
+        moved.map(|()| cgroup)
+    }
+
+    /// Removes what [`Cgroups::make`] has made below a slice and what nobody is in any more.
+    pub fn tidy(&self, slice: &str) {
+        for entry in fs::read_dir(self.path(slice)).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let is_own = |name: &str| name.starts_with(OWN) && name.ends_with(SCOPE);
+            if name.to_str().is_some_and(is_own) {
+                // The kernel removes none that somebody is in.
+                let _populated = fs::remove_dir(entry.path());
+            }
+        }
+    }
+
+    /// The kernel's number of a cgroup (`bpf_get_current_cgroup_id`): its directory's inode.
+    #[must_use]
+    pub fn id(&self, cgroup: &str) -> Option<u64> {
+        fs::metadata(self.path(cgroup)).ok().map(|metadata| metadata.ino())
     }
 
     /// Whether any process is left in a cgroup or below it. A cgroup that is gone has none.

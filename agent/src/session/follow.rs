@@ -1,6 +1,6 @@
 //! Following sessions to their true end: the connection's socket is closed and no process of theirs is left.
 
-use super::{Cgroups, Live, SessionId, Sessions, State, snapshot};
+use super::{Cgroups, Live, SessionId, Sessions, State, own, snapshot};
 use crate::audit::What;
 use crate::clock::{self, Offset};
 use crate::connections::Connection;
@@ -28,6 +28,9 @@ impl Sessions {
             self.end_what_is_cut(&mut state, |_| true);
             ended
         };
+        if let (false, Some(cgroups)) = (ended.is_empty(), &self.cgroups) {
+            cgroups.tidy(&self.slice);
+        }
         for Ended { live, dropped } in ended {
             let session = live.record.id.to_string();
             self.audit.write(What::SessionClosed { session, dropped }, live.record.subject);
@@ -136,6 +139,9 @@ fn take_ended(state: &mut State, closed: &HashSet<u64>, cgroups: Option<&Cgroups
         let dropped = snapshot::dropped(tables, id);
         if let Err(error) = tables.remove_session(id.into()) {
             tracing::error!("session {id} is over but stays in the tables: {error}");
+        }
+        if let Some(session) = live.get(&id) {
+            own::release(tables, session);
         }
         ended.extend(live.remove(&id).map(|live| Ended { live, dropped }));
     }

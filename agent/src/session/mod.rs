@@ -5,6 +5,7 @@ mod cut;
 mod doom;
 mod follow;
 mod open;
+mod own;
 mod parting;
 mod record;
 pub mod snapshot;
@@ -36,6 +37,8 @@ pub struct Sessions {
     state: Mutex<State>,
     audit: Arc<Audit>,
     cgroups: Option<Cgroups>,
+    /// The cgroup below which sessions have theirs.
+    slice: String,
 }
 
 struct State {
@@ -57,6 +60,8 @@ struct Live {
     record: Record,
     /// What the kernel judges by.
     kernel: Session,
+    /// The kernel's number of its cgroup, if it has one of its own.
+    cgroup: Option<u64>,
     /// The connection that opened it, until its socket is closed.
     connection: Option<Connection>,
     /// Why it was cut, if it was.
@@ -74,12 +79,17 @@ impl Sessions {
     ///
     /// # Errors
     /// The maps cannot be read.
-    pub fn recover(tables: Arc<Tables>, audit: Arc<Audit>) -> Result<Self, Error> {
-        let cgroups = Cgroups::find();
-        if let Err(error) = &cgroups {
-            tracing::warn!("sessions end with their connection, whatever processes they leave: {error}");
+    pub fn recover(
+        tables: Arc<Tables>,
+        audit: Arc<Audit>,
+        cgroups: Option<Cgroups>,
+        slice: &str,
+    ) -> Result<Self, Error> {
+        let mut live = snapshot::live(&tables)?;
+        if let Some(cgroups) = &cgroups {
+            cgroups.tidy(slice);
+            own::settle(&tables, cgroups, &mut live);
         }
-        let live = snapshot::live(&tables)?;
         let cookies = live.values().filter_map(|live| Some((live.connection?.cookie, live.record.id)));
         let by_cookie = cookies.collect();
         let mut state = State {
@@ -92,7 +102,7 @@ impl Sessions {
             farewells: None,
         };
         state.write_deadlines();
-        Ok(Self { state: Mutex::new(state), audit, cgroups: cgroups.ok() })
+        Ok(Self { state: Mutex::new(state), audit, cgroups, slice: slice.to_owned() })
     }
 
     /// How many there are.

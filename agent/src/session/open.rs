@@ -1,13 +1,13 @@
 //! Opening a session: into the kernel's maps before the user's process exists.
 
-use super::{Live, Record, RecordTooLong, SessionId, Sessions, State};
+use super::{Live, Record, RecordTooLong, SessionId, Sessions, State, own};
 use crate::audit::{CutCause, Subject, What};
 use crate::clock;
 use crate::connections::Connection;
 use crate::datapath::Error;
-use agent_ebpf::{Flow, FlowKey, Network, Session};
+use agent_ebpf::{Flow, FlowKey, HeldEndpoints, Network, Session};
 use ipnet::IpNet;
-use pinning::{Mode, OnNewAddress, Pins};
+use pinning::{Mode, OnNewAddress, PinEndpoints, Pins};
 use std::time::Instant;
 
 /// A login that is to become a session.
@@ -21,6 +21,8 @@ pub struct Opening {
     pub ends_at: Option<u64>,
     /// What a login of the same user from elsewhere does to it.
     pub on_new_address: OnNewAddress,
+    /// Which of its endpoints are held to its pins.
+    pub pin_endpoints: PinEndpoints,
     /// The mode that its roles ask for; the weaker of it and the node's counts.
     pub mode: Mode,
     /// It was opened with a break-glass key.
@@ -78,7 +80,7 @@ impl Sessions {
     /// It is in no map then.
     pub fn open(&self, opening: Opening) -> Result<SessionId, OpenError> {
         let id = SessionId::random()?;
-        let cgroup = self.cgroups.as_ref().and_then(|cgroups| cgroups.of_session(opening.monitor));
+        let cgroup = self.cgroup_for(id, opening.monitor);
         let record = record(id, &opening, cgroup);
         let connection = opening.connection;
         {
@@ -91,9 +93,11 @@ impl Sessions {
             }
             let kernel = kernel_session(&opening, state.clock.deadline(opening.ends_at));
             insert(&state, &record, &kernel, connection)?;
+            let cgroup = own::claim(&state.tables, self.cgroups.as_ref(), &record);
             let live = Live {
                 record: record.clone(),
                 kernel,
+                cgroup,
                 connection: Some(connection),
                 cut: None,
                 parting: None,
@@ -137,6 +141,7 @@ fn record(id: SessionId, opening: &Opening, cgroup: Option<String>) -> Record {
         opened_at: clock::unix(),
         ends_at: opening.ends_at,
         on_new_address: opening.on_new_address,
+        pin_endpoints: opening.pin_endpoints,
         mode: opening.mode,
         break_glass: opening.break_glass,
         local: opening.connection.local,
@@ -155,12 +160,22 @@ fn kernel_session(opening: &Opening, deadline: u64) -> Session {
             Session::pinned(&networks)
         }
     };
-    session.with_deadline(deadline).with_mode(kernel_mode(opening.mode))
+    let endpoints = held_endpoints(opening.pin_endpoints);
+    session.with_deadline(deadline).with_mode(kernel_mode(opening.mode)).with_endpoints(endpoints)
 }
 
 /// A network as the kernel knows it; of IPv4 the mapped form.
 pub(crate) fn network(network: IpNet) -> Network {
     Network::new(network.addr().into(), network.prefix_len())
+}
+
+/// The rules' choice of endpoints as the kernel knows it.
+fn held_endpoints(endpoints: PinEndpoints) -> HeldEndpoints {
+    match endpoints {
+        PinEndpoints::Off => HeldEndpoints::None,
+        PinEndpoints::Udp => HeldEndpoints::Udp,
+        PinEndpoints::All => HeldEndpoints::All,
+    }
 }
 
 /// The rules' mode as the kernel knows it.

@@ -1,7 +1,7 @@
 //! What is known of a session besides what the kernel judges by; kept in the `DETAILS` map.
 
 use crate::audit::Subject;
-use pinning::{Mode, OnNewAddress};
+use pinning::{Mode, OnNewAddress, PinEndpoints};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
@@ -86,6 +86,9 @@ pub struct Record {
     pub ends_at: Option<u64>,
     /// What a login of the same user from elsewhere does to it.
     pub on_new_address: OnNewAddress,
+    /// Which of its endpoints are held to its pins; an agent that knew of none has held none.
+    #[serde(default = "none")]
+    pub pin_endpoints: PinEndpoints,
     /// The mode that its roles ask for; the weaker of it and the node's counts.
     pub mode: Mode,
     /// It was opened with a break-glass key, so no lock counts for it.
@@ -100,6 +103,10 @@ pub struct Record {
     /// The session's own cgroup below the cgroup2 mount, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
+}
+
+fn none() -> PinEndpoints {
+    PinEndpoints::Off
 }
 
 /// Room for a record in the `DETAILS` map, in bytes.

@@ -3,10 +3,10 @@
 use super::{Live, Record, SessionId, doom};
 use crate::audit::Subject;
 use crate::connections::Connection;
-use crate::daemon::call::SessionStatus;
+use crate::daemon::call::{EndpointStatus, SessionStatus};
 use crate::datapath::{Error, Tables};
-use agent_ebpf::{Flow, FlowKey, Session};
-use pinning::{Mode, OnNewAddress};
+use agent_ebpf::{Flow, FlowKey, Protocol, Session};
+use pinning::{Mode, OnNewAddress, PinEndpoints};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,16 +22,35 @@ pub fn sessions(bpf_pin_dir: &Path) -> Result<Vec<SessionStatus>, Error> {
 
 /// Sessions as they are listed.
 pub(super) fn listing<'a>(live: impl Iterator<Item = &'a Live>, tables: &Tables) -> Vec<SessionStatus> {
+    let mut endpoints = endpoints(tables);
     let mut sessions: Vec<_> = live
         .map(|session| SessionStatus {
             record: session.record.clone(),
             state: session.state().to_owned(),
             flows: usize::from(session.connection.is_some()),
+            endpoints: endpoints.remove(&session.record.id).unwrap_or_default(),
             dropped: dropped(tables, session.record.id),
         })
         .collect();
     sessions.sort_by_key(|session| (session.record.opened_at, session.record.id));
     sessions
+}
+
+/// What each session has opened for others to reach, in order.
+fn endpoints(tables: &Tables) -> HashMap<SessionId, Vec<EndpointStatus>> {
+    let mut by_session: HashMap<SessionId, Vec<EndpointStatus>> = HashMap::new();
+    let listed = tables.endpoints().inspect_err(|error| tracing::warn!("endpoints are not listed: {error}"));
+    for (_, endpoint) in listed.unwrap_or_default() {
+        let Some(protocol) = endpoint.protocol() else { continue };
+        let protocol = match protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        let status = EndpointStatus { protocol: protocol.to_owned(), local: endpoint.local() };
+        by_session.entry(endpoint.session().into()).or_default().push(status);
+    }
+    by_session.values_mut().for_each(|endpoints| endpoints.sort());
+    by_session
 }
 
 /// Packets of a session that were dropped.
@@ -57,7 +76,10 @@ pub(super) fn live(tables: &Tables) -> Result<HashMap<SessionId, Live>, Error> {
         let record = details.unwrap_or_else(|| nameless(id.into(), connection));
         let cut = doom::cause(&kernel);
         let reported = counted(tables, id.into());
-        Ok((id.into(), Live { record, kernel, connection, cut, parting: None, ending: 0, reported }))
+        Ok((
+            id.into(),
+            Live { record, kernel, cgroup: None, connection, cut, parting: None, ending: 0, reported },
+        ))
     };
     tables.sessions()?.into_iter().map(restore).collect()
 }
@@ -75,6 +97,7 @@ fn nameless(id: SessionId, connection: Option<Connection>) -> Record {
         opened_at: 0,
         ends_at: None,
         on_new_address: OnNewAddress::Keep,
+        pin_endpoints: PinEndpoints::Off,
         mode: Mode::Enforce,
         break_glass: false,
         local: connection.map_or(nowhere, |connection| connection.local),

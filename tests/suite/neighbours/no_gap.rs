@@ -66,7 +66,12 @@ fn all_judged(hook: TcHook, overtake: impl Fn(&mut Decider) -> Result<()>) -> Re
 }
 
 fn keeping_out_alice(hook: TcHook) -> Result<(Datapath, Tables)> {
-    let settings = Settings { pin_dir: PINS.into(), max_sessions: 16, kernel_log: KernelLog::Off };
+    let settings = Settings {
+        pin_dir: PINS.into(),
+        max_sessions: 16,
+        kernel_log: KernelLog::Off,
+        sessions_cgroup: None,
+    };
     let (mut datapath, _fresh) = Datapath::open(&settings)?;
     let tables = datapath.tables()?;
     let mut ports = Ports::none();

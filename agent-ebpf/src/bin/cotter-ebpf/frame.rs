@@ -8,7 +8,7 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
 };
-use aya_ebpf::programs::{BtfTracePointContext, TcContext, XdpContext};
+use aya_ebpf::programs::{BtfTracePointContext, SkBuffContext, TcContext, XdpContext};
 
 /// No header that is read begins behind this offset; the verifier wants a bound below 64 KiB.
 const FARTHEST: usize = 0x7fff;
@@ -79,6 +79,38 @@ impl Context for TcContext {
     #[inline(always)]
     fn length(&self) -> u32 {
         self.len()
+    }
+
+    #[inline(always)]
+    unsafe fn load(&self, at: u32, into: *mut c_void, length: u32) {
+        // SAFETY: the context is the kernel's, and the caller promises the buffer.
+        let _zeroed = unsafe { bpf_skb_load_bytes(self.as_ptr(), at, into, length) };
+    }
+}
+
+/// What a socket receives: it begins with the IP header.
+impl Context for SkBuffContext {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        // SAFETY: the context is the kernel's for as long as the program runs.
+        unsafe { (*self.skb.skb).data as usize }
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        // SAFETY: as above.
+        unsafe { (*self.skb.skb).data_end as usize }
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.skb.skb).ifindex }
+    }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        self.skb.len()
     }
 
     #[inline(always)]

@@ -1,4 +1,5 @@
-//! The kernel programs: XDP and TC judge packets, a tracepoint removes the flows of closed sockets.
+//! The kernel programs: XDP and TC judge packets at devices, a tracepoint removes the flows of closed sockets, and those
+//! that hang on the sessions' cgroups (`endpoints`) know and judge what sessions open themselves.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -8,8 +9,10 @@
     )
 )]
 
+mod endpoints;
 mod frame;
 mod maps;
+mod socket;
 
 use agent_ebpf::{Action, Layer, Packet, verdict};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};

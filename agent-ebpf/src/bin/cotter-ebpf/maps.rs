@@ -2,12 +2,13 @@
 #![expect(unsafe_code, reason = "map lookups return references into kernel memory")]
 
 use agent_ebpf::{
-    Address, Budget, Drops, Event, Flow, FlowKey, Frame, Nanoseconds, Node, Packet, Penalty, Port, PortClass,
-    Ports, Reason, Session, SessionId, SocketCookie, Tables, Verdict,
+    Address, Asked, Budget, Drops, Endpoint, Event, Flow, FlowKey, Frame, Nanoseconds, Node, Packet, Penalty,
+    Port, PortClass, Ports, Reason, Session, SessionId, SocketCookie, Tables, Tag, Verdict, Violated,
+    Violation,
 };
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf};
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::btf_map;
 use aya_log_ebpf::debug;
@@ -44,6 +45,18 @@ static INTERFACE_DROPS: HashMap<u32, u64, 16384, ON_DEMAND> = HashMap::new();
 static NEVER_DROP: LpmTrie<Address, u8, 4096> = LpmTrie::new();
 #[btf_map]
 static PENALTIES: HashMap<Address, Penalty, 16384, ON_DEMAND> = HashMap::new();
+/// Whose a cgroup is, by its id, which is its directory's inode.
+#[btf_map]
+static CGROUPS: HashMap<u64, SessionId, FLOWS_BOUND, ON_DEMAND> = HashMap::new();
+#[btf_map]
+static ENDPOINTS: HashMap<SocketCookie, Endpoint, 65536, ON_DEMAND> = HashMap::new();
+/// A memory of what sockets have judged already: what it forgets is judged again.
+#[btf_map]
+static VIOLATIONS: LruHashMap<Violation, Violated, 16384> = LruHashMap::new();
+#[btf_map]
+static ASKED: LruHashMap<Asked, u8, 16384> = LruHashMap::new();
+#[btf_map]
+static LEARN_BUDGET: PerCpuArray<Budget, 1> = PerCpuArray::new();
 #[btf_map]
 static COUNTERS: PerCpuArray<u64, { Reason::COUNTERS as usize }> = PerCpuArray::new();
 #[btf_map]
@@ -89,6 +102,20 @@ impl Tables for Maps {
     fn session(&self, id: SessionId) -> Option<&Session> {
         // SAFETY: as for flows.
         unsafe { SESSIONS.get(id) }
+    }
+
+    #[inline(always)]
+    fn violated(&self, violation: &Violation) -> Option<SessionId> {
+        // SAFETY: as for flows; a violation that is overwritten meanwhile names another endpoint's generation.
+        let violated = unsafe { VIOLATIONS.get(violation) }?;
+        // SAFETY: as for flows.
+        let endpoint = unsafe { ENDPOINTS.get(violated.cookie()) }?;
+        violated.is_still(endpoint).then(|| endpoint.session())
+    }
+
+    #[inline(always)]
+    fn has_asked(&self, asked: &Asked) -> bool {
+        ASKED.get_ptr(asked).is_some()
     }
 
     #[inline(always)]
@@ -151,9 +178,67 @@ impl Maps {
         }
     }
 
+    /// The session whose cgroup this is.
+    #[inline(always)]
+    pub(crate) fn session_of_cgroup(&self, cgroup: u64) -> Option<SessionId> {
+        // SAFETY: the id is copied.
+        unsafe { CGROUPS.get(cgroup) }.copied()
+    }
+
+    /// Whether a network namespace, by its cookie, is the node's.
+    #[inline(always)]
+    pub(crate) fn is_network(&self, cookie: u64) -> bool {
+        self.node().is_some_and(|node| node.is_network(cookie))
+    }
+
+    /// Lists an endpoint. If there is no room, its packets are judged at the socket all the same.
+    #[inline(always)]
+    pub(crate) fn list_endpoint(&self, cookie: SocketCookie, endpoint: &Endpoint) {
+        let _full = ENDPOINTS.insert(cookie, endpoint, 0);
+    }
+
+    /// Takes an endpoint off the list.
+    #[inline(always)]
+    pub(crate) fn forget_endpoint(&self, cookie: SocketCookie) {
+        let _none = ENDPOINTS.remove(cookie);
+    }
+
+    /// An endpoint answers to others than before: what was learnt of it counts no more.
+    #[inline(always)]
+    pub(crate) fn unlearn(&self, cookie: SocketCookie) {
+        if let Some(endpoint) = ENDPOINTS.get_ptr_mut(cookie) {
+            // SAFETY: the offset lies inside the record.
+            add_one(unsafe { endpoint.byte_add(Endpoint::GENERATION_AT) }.cast());
+        }
+    }
+
+    /// A socket has sent there of its own accord.
+    #[inline(always)]
+    pub(crate) fn remember_asked(&self, asked: &Asked) {
+        let _lost = ASKED.insert(asked, 1, 0);
+    }
+
+    /// Lets devices drop what a socket has just dropped, as long as both it and its session are what they are.
+    #[inline(never)]
+    pub(crate) fn learn(&self, cookie: SocketCookie, violation: &Violation, port: Port, class: PortClass) {
+        // SAFETY: this CPU's own slot, as for the counters.
+        let may = LEARN_BUDGET.get_ptr_mut(0).is_some_and(|budget| unsafe { (*budget).take(self.now()) });
+        // SAFETY: as for flows.
+        let (true, Some(endpoint)) = (may, unsafe { ENDPOINTS.get(cookie) }) else { return };
+        let violated = Violated::new(cookie, endpoint.generation());
+        let _lost = VIOLATIONS.insert(violation, violated, 0);
+        if let Some(ports) = PORTS.get_ptr_mut(0) {
+            // SAFETY: one byte of the map's only entry. If the agent writes the classes at the same time, this bit is lost
+            // and learnt again with the next violation.
+            let known = unsafe { (*ports).class_mut(port) };
+            *known = known.with(class);
+        }
+    }
+
     /// Removes the flow of a socket that has closed. A flow that another socket has taken over stays.
     #[inline(always)]
     pub(crate) fn forget_socket(&self, cookie: SocketCookie) {
+        self.forget_endpoint(cookie);
         // SAFETY: the key is copied before anything is removed.
         let Some(key) = (unsafe { SOCKETS.get(cookie) }).copied() else { return };
         if self.flow(&key).is_some_and(|flow| flow.cookie() == cookie) {

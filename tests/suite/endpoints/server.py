@@ -1,0 +1,68 @@
+"""What a session may open: servers that answer every datagram or line with what they heard."""
+
+import socket
+import subprocess
+import sys
+
+
+def udp(family, port):
+    server = socket.socket(family, socket.SOCK_DGRAM)
+    server.bind(("", port))
+    return server
+
+
+def echo(server):
+    while True:
+        text, sender = server.recvfrom(2048)
+        server.sendto(text, sender)
+
+
+def say(server):
+    print(server.getsockname()[1], flush=True)
+
+
+def main(kind, *arguments):
+    if kind == "udp":
+        port = int(arguments[0])
+        server = udp(socket.AF_INET6 if "6" in arguments else socket.AF_INET, port)
+        say(server)
+        echo(server)
+    elif kind == "asks":
+        # A client that leaves its port to the kernel, or not, and turns to somebody by itself.
+        address, port, own = arguments[0], int(arguments[1]), int(arguments[2])
+        client = udp(socket.AF_INET, own)
+        client.settimeout(10)
+        client.sendto(b"asked", (address, port))
+        try:
+            print(client.recv(2048).decode(), flush=True)
+        except TimeoutError:
+            print("nothing", flush=True)
+    elif kind == "connects":
+        # Connects and lets go again at each line from its input; echoes all the time.
+        address, port, own = arguments[0], int(arguments[1]), int(arguments[2])
+        server = udp(socket.AF_INET, own)
+        libc = __import__("ctypes").CDLL(None, use_errno=True)
+        server.connect((address, port))
+        say(server)
+        sys.stdin.readline()
+        unspecified = bytes(16)
+        if libc.connect(server.fileno(), unspecified, len(unspecified)) != 0:
+            sys.exit("connect(AF_UNSPEC)")
+        print("let go", flush=True)
+        echo(server)
+    elif kind == "tcp":
+        protocol = 262 if "mptcp" in arguments else 0
+        server = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
+        port = int(arguments[0])
+        if port:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind(("", port))
+        server.listen()
+        say(server)
+        while True:
+            connection, _ = server.accept()
+            subprocess.Popen(["cat"], stdin=connection, stdout=connection)
+            connection.close()
+
+
+main(*sys.argv[1:])
