@@ -53,9 +53,18 @@ impl Sealed {
     #[must_use]
     pub fn certificate(&self, fields: &[u8]) -> String {
         let signed = [&self.begin[..], fields, &string(&self.ca)].concat();
-        let signature: Signature = self.key.try_sign(&signed).expect("a signature");
-        let signature = Vec::try_from(signature).expect("a signature's encoding");
-        Base64::encode_string(&[signed, string(&signature)].concat())
+        let signature = string(&self.sign(&signed));
+        Base64::encode_string(&[signed, signature].concat())
+    }
+
+    /// Its signature over these bytes, in SSH's encoding. Its certificates are for its own key.
+    ///
+    /// # Panics
+    /// If its own signature cannot be encoded.
+    #[must_use]
+    pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
+        let signature: Signature = self.key.try_sign(bytes).expect("a signature");
+        Vec::try_from(signature).expect("a signature's encoding")
     }
 
     /// A policy with this text as its document.

@@ -6,7 +6,7 @@
 use base64ct::{Base64, Base64Unpadded, Encoding};
 use signature::Verifier;
 use ssh_key::sha2::{Digest, Sha256};
-use ssh_key::{PublicKey, Signature};
+use ssh_key::{HashAlg, PublicKey, Signature};
 
 use crate::wire::{Cursor, Truncated};
 use crate::{Denial, Identity, LoginReason, PinError, Pins};
@@ -35,7 +35,7 @@ pub struct Certificate {
     blob: Vec<u8>,
     /// How much of the blob the signature covers.
     signed_len: usize,
-    key: String,
+    key: PublicKey,
     serial: u64,
     kind: u32,
     key_id: String,
@@ -64,7 +64,14 @@ impl Certificate {
         }
     }
 
-    fn from_blob(blob: Vec<u8>) -> Result<Self, Denial> {
+    /// Reads its bytes, not their base64.
+    ///
+    /// # Errors
+    /// As [`Certificate::parse`].
+    pub fn from_blob(blob: Vec<u8>) -> Result<Self, Denial> {
+        if blob.len() > MAX_CERTIFICATE_TEXT {
+            return Err(malformed(format!("it is longer than {MAX_CERTIFICATE_TEXT} bytes")));
+        }
         let mut cursor = Cursor::new(&blob);
         let key_kind = cursor.text().ok().and_then(KeyKind::of_certificate);
         let Some(key_kind) = key_kind else {
@@ -82,7 +89,7 @@ impl Certificate {
         let principals = read_principals(body.principals)?;
         Ok(Self {
             signed_len: body.signed_len,
-            key: key.fingerprint(ssh_key::HashAlg::Sha256).to_string(),
+            key,
             serial: body.serial,
             kind: body.kind,
             key_id: body.key_id.to_owned(),
@@ -104,7 +111,7 @@ impl Certificate {
             key_id: self.key_id.clone(),
             serial: self.serial,
             ca: fingerprint(&self.ca),
-            key: self.key.clone(),
+            key: self.key.fingerprint(HashAlg::Sha256).to_string(),
             principals: self.principals.clone(),
             pins: self.pins().ok().flatten(),
             valid_after: self.valid_after,
@@ -115,6 +122,11 @@ impl Certificate {
     /// The principals, in the certificate's order.
     pub fn principals(&self) -> &[String] {
         &self.principals
+    }
+
+    /// The key that it is for.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
     }
 
     /// The authority's public key in wire format.

@@ -11,10 +11,11 @@ use crate::setup::{self, Needs};
 use crate::{cargo, step};
 
 /// A target, and how many runs of it take some seconds.
-const TARGETS: [(&str, u32); 6] = [
+const TARGETS: [(&str, u32); 7] = [
     ("certificate", 8_000),
     ("forwarded-for", 400_000),
     ("hook-message", 1_000_000),
+    ("knock", 20_000),
     ("proxy-header", 300_000),
     ("role-file", 20_000),
     ("signed-policy", 10_000),
