@@ -69,25 +69,24 @@ pub struct Endpoint {
     generation: u64,
     port: Port,
     protocol: u8,
-    _padding: [u8; 5],
+    any_port: u8,
+    _padding: [u8; 4],
     _reserved: [u8; 8],
 }
 
 const _: () = assert!(size_of::<Endpoint>() == 48);
 
 impl Endpoint {
-    /// A socket of `session` that others reach at this address and port; the unspecified address is all of the node's.
+    /// A session's socket that others reach at this address and port; the unspecified address is all of the node's.
     #[inline(always)]
-    pub const fn new(session: SessionId, protocol: Protocol, local: Address, port: Port) -> Self {
-        Self {
-            session,
-            local,
-            generation: 0,
-            port,
-            protocol: protocol as u8,
-            _padding: [0; 5],
-            _reserved: [0; 8],
-        }
+    pub const fn new(tag: &Tag, protocol: Protocol, local: Address, port: Port) -> Self {
+        let (session, protocol, any_port) = (tag.session, protocol as u8, tag.any_port);
+        Self { session, local, generation: 0, port, protocol, any_port, _padding: [0; 4], _reserved: [0; 8] }
+    }
+
+    /// Whether its port was left to the kernel.
+    pub const fn has_any_port(&self) -> bool {
+        self.any_port != 0
     }
 
     /// The session.

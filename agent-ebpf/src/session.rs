@@ -147,6 +147,11 @@ impl Session {
         Self { endpoints: endpoints as u8, ..self }
     }
 
+    /// The same session, pinned to where another is.
+    pub const fn moved_to(self, other: &Self) -> Self {
+        Self { unpinned: other.unpinned, count: other.count, pins: other.pins, ..self }
+    }
+
     /// The same session with something that its agent wants its successor to know; the kernel does not look at it.
     pub const fn with_note(self, note: u8) -> Self {
         Self { note, ..self }

@@ -204,13 +204,18 @@ fn new_slice() -> String {
 fn remove_slice(name: &str) -> Result<()> {
     let slice = cgroup2()?.join(name);
     eventually("the lab's cgroups are empty", || {
-        let entries = fs::read_dir(&slice).into_iter().flatten().flatten();
-        for scope in entries.filter(|entry| entry.path().is_dir()) {
-            let _not_yet = fs::remove_dir(scope.path());
-        }
-        let _not_yet = fs::remove_dir(&slice);
+        remove_cgroup(&slice);
         Ok((!slice.exists()).then_some(()))
     })
+}
+
+/// Removes a cgroup and those below it, as far as nobody is in them.
+fn remove_cgroup(path: &Path) {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    for below in entries.filter(|entry| entry.path().is_dir()) {
+        remove_cgroup(&below.path());
+    }
+    let _populated = fs::remove_dir(path);
 }
 
 /// Makes a control group for a lab.

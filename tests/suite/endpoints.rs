@@ -1,12 +1,14 @@
 //! What a session opens for others to reach, mosh's port, a forwarded listener, a server: its pin holds there too.
 
+mod account;
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::{ELSEWHERE, Identity, NODE_V4, NODE_V6, Order, Place, Session, eventually};
+use lab::{ALICE, ELSEWHERE, Identity, NODE_V4, NODE_V6, Order, Place, Session, eventually};
 use serde_json::Value;
 
 use crate::scene::{AT_ALICE, Scene, text};
@@ -142,6 +144,17 @@ fn a_udp_server_of_a_session_is_reached_from_its_pin_alone() -> Result<()> {
     node.lists("udp", port)?;
     let mark = node.scene.agent.mark()?;
     node.only_alice_reaches(port)?;
+    for (place, action, reason) in [(ALICE, "pass", "pinned"), (ELSEWHERE, "drop", "address_mismatch")] {
+        let (from, to) = (format!("{}:5000", place.v4), format!("{NODE_V4}:{port}"));
+        let explained =
+            node.scene.agent.json(&["explain", "--from", &from, "--to", &to, "--proto", "udp"])?;
+        assert_eq!(
+            (&explained["action"], &explained["reason"]),
+            (&action.into(), &reason.into()),
+            "{explained}"
+        );
+        assert_eq!(explained["session"], node.session()?["id"], "{explained}");
+    }
     let session = node.session()?;
     let dropped = |event: &Value| event["event"] == "packets_dropped" && event["session"] == session["id"];
     let event = node.scene.agent.event_since(mark, "the drop is told", dropped)?;

@@ -53,6 +53,8 @@ mod policy;
 mod reach;
 /// What a reboot takes away and what it leaves: locks and the commanded mode stay in force, sessions are gone.
 mod reboot;
+/// A real mosh whose client moves: its session stands still, and goes on where the user is by right.
+mod roaming;
 /// When a session is over: with its last process where it has a control group of its own, else with its connection.
 mod session_end;
 /// `setup sshd`: what it takes over, what stops it, and that everything is put back when something fails.

@@ -81,6 +81,11 @@ pub enum What {
         /// True in audit mode: nothing is dropped or closed.
         overruled: bool,
     },
+    /// A session without a connection is pinned to where its person's latest login is.
+    SessionFollowed {
+        /// The session's id.
+        session: String,
+    },
     /// A session's last process or socket is gone.
     SessionClosed {
         /// The session's id.
@@ -204,6 +209,7 @@ impl What {
             Self::LinesLost { .. } => "lines_lost",
             Self::SessionOpened { .. } => "session_opened",
             Self::SessionCut { .. } => "session_cut",
+            Self::SessionFollowed { .. } => "session_followed",
             Self::SessionClosed { .. } => "session_closed",
             Self::PacketsDropped { .. } => "packets_dropped",
             Self::ConnectionCut { .. } => "connection_cut",

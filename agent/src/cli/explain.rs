@@ -45,8 +45,9 @@ pub(super) fn explain(common: &Common, options: &Options) -> Result<Exit, Failur
     let frame = frame(options).map_err(Failure::usage)?;
     let pin_dir = Places::of(&common.config).bpf_pin_dir;
     let mut judge = Judge::open(&pin_dir, options.program.method()).map_err(Failure::unavailable)?;
-    let judged = judge.judge(&frame, Layer::Ethernet).map_err(Failure::unavailable)?;
-    let session = session_of(&Tables::open(&pin_dir).map_err(Failure::unavailable)?, options);
+    let tables = Tables::open(&pin_dir).map_err(Failure::unavailable)?;
+    let judged = judge.judge_throughout(&frame, Layer::Ethernet, &tables).map_err(Failure::unavailable)?;
+    let session = judged.session.map(|id| id.to_string()).or_else(|| session_of(&tables, options));
     let explanation = explanation(judged, session);
     if common.json {
         output::json(&explanation);
@@ -85,12 +86,14 @@ fn why(reason: Reason) -> &'static str {
         Reason::NotProtected => "nothing protected listens on that port, or the mode is off",
         Reason::NotLocal => "the destination is not one of this node's addresses",
         Reason::Fragment => "a later fragment; the first one was judged",
-        Reason::Pinned => "the connection belongs to a session, and the source is inside its pin",
+        Reason::Pinned => "the connection or port belongs to a session, and the source is inside its pin",
         Reason::LoginAttempt => "an unknown connection to a login port; sshd and the login check decide",
         Reason::Granted => "the source has a live session here",
         Reason::NeverDrop => "the source is in never_drop",
         Reason::Audit => "the mode is audit",
-        Reason::AddressMismatch => "the source is outside the pin of the connection's session",
+        Reason::AddressMismatch => {
+            "the source is outside the pin of the session that is connected or listens there"
+        }
         Reason::SessionExpired => "the session's end has come",
         Reason::SessionCut => "the session was cut, or the connection stayed without one",
         Reason::NoGrant => "the source has no live session here",

@@ -4,7 +4,7 @@ use super::exit::Failure;
 use super::program::ProgramOptions;
 use super::{Common, Exit, output};
 use crate::config::Places;
-use crate::datapath::{Judge, Judgement};
+use crate::datapath::{Judge, Judgement, Tables};
 use agent_ebpf::Layer;
 use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader};
 use serde::Serialize;
@@ -34,11 +34,12 @@ struct Line {
 pub(super) fn replay(common: &Common, options: &Options) -> Result<Exit, Failure> {
     let pin_dir = Places::of(&common.config).bpf_pin_dir;
     let mut judge = Judge::open(&pin_dir, options.program.method()).map_err(Failure::unavailable)?;
+    let tables = Tables::open(&pin_dir).map_err(Failure::unavailable)?;
     let mut number = 0;
     for_each_packet(&options.file, |packet, layer| {
         number += 1;
         let judged = judge
-            .judge(packet, layer)
+            .judge_throughout(packet, layer, &tables)
             .map_err(|error| Failure::unavailable(format!("packet {number}: {error}")))?;
         show(common, number, judged);
         Ok(())

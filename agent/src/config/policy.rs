@@ -3,7 +3,7 @@
 use super::ConfigError;
 use super::file::ClusterTable;
 use super::load::{Source, files_with_extension, read_text};
-use pinning::{CaKey, Cluster, OnExpiry, OnNewAddress, Policy, PolicyError, Role, RoleMap, RolesFrom};
+use pinning::{CaKey, Cluster, OnExpiry, Policy, PolicyError, Role, RoleMap, RolesFrom};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -103,27 +103,21 @@ impl Reading {
                     column: number(unused.column),
                     field: unused.field.clone(),
                 }));
-                self.note_later_options(&path, &role);
+                self.note_options_of_authorities(&path, &role);
                 roles.push(role);
             }
         }
         Ok(roles)
     }
 
-    /// Options that are ours, and that this version's agent does not act on yet.
-    fn note_later_options(&mut self, path: &Path, role: &Role) {
-        let options = &role.options;
-        let later = [
-            ("require_second_factor", options.require_second_factor),
-            ("on_new_address: follow", options.on_new_address == Some(OnNewAddress::Follow)),
-        ];
-        for (name, _) in later.into_iter().filter(|(_, set)| *set) {
-            let field = format!("spec.options.{name} of role {}", role.name);
+    /// Options of ours that concern login services alone.
+    fn note_options_of_authorities(&mut self, path: &Path, role: &Role) {
+        if role.options.require_second_factor {
             self.unused.push(UnusedField {
                 file: path.to_owned(),
                 line: number(role.line),
                 column: 1,
-                field,
+                field: format!("spec.options.require_second_factor of role {}", role.name),
             });
         }
     }

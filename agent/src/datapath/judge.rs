@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use agent_ebpf::{ABI_VERSION, Action, Layer, Reason};
+use agent_ebpf::{ABI_VERSION, Action, Layer, Packet, Reason, SessionId, Verdict};
 use aya::Ebpf;
 use aya::maps::{MapData, MapError, PerCpuArray};
 use aya::programs::{ProgramError, TestRun, TestRunOptions};
 
 use super::object::Program;
 use super::pins::version_directory;
-use super::{Error, Method, attachment, object};
+use super::{Error, Method, Tables, at_socket, attachment, object};
 
 /// The shortest packet that `BPF_PROG_TEST_RUN` takes: an Ethernet header.
 const ETHERNET_HEADER: usize = 14;
@@ -33,6 +33,8 @@ pub struct Judgement {
     pub reason: Reason,
     /// Why it would be dropped, where audit mode lets it pass.
     pub overruled: Option<Reason>,
+    /// Whose endpoint it comes to, if it comes to one.
+    pub session: Option<SessionId>,
 }
 
 impl Judge {
@@ -66,7 +68,24 @@ impl Judge {
         };
         let reason = reason.ok_or(ProgramError::NotLoaded);
         let reason = reason.map_err(Error::program(program.name(), "has counted nothing"))?;
-        Ok(Judgement { action: reason.action(), reason, overruled })
+        Ok(Judgement { action: reason.action(), reason, overruled, session: None })
+    }
+
+    /// The same, and what is said where the packet comes to if it passes: at a session's endpoint.
+    pub fn judge_throughout(
+        &mut self,
+        packet: &[u8],
+        layer: Layer,
+        tables: &Tables,
+    ) -> Result<Judgement, Error> {
+        let at_device = self.judge(packet, layer)?;
+        let Some(verdict) = at_socket(&Packet::parse(packet, layer), tables)? else { return Ok(at_device) };
+        let Verdict { reason, overruled, session } = verdict;
+        let session = (session != SessionId::NONE).then_some(session);
+        if at_device.reason != Reason::NotProtected {
+            return Ok(Judgement { session, ..at_device });
+        }
+        Ok(Judgement { action: reason.action(), reason, overruled, session })
     }
 
     fn run(&mut self, program: Program, packet: &[u8], layer: Layer) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! The agent's hands on the kernel: loads, pins and attaches the programs, takes over what an earlier agent left, and
 //! gives typed access to the maps. Nothing outside this folder knows aya.
 
+mod at_socket;
 mod attachment;
 mod clock;
 mod clsact;
@@ -22,6 +23,7 @@ mod probe;
 mod removal;
 mod table;
 mod tables;
+mod tags;
 mod takeover;
 mod tcx_line;
 
@@ -32,6 +34,7 @@ use std::path::{Path, PathBuf};
 use aya::Ebpf;
 use aya::programs::links::FdLink;
 
+use self::at_socket::at_socket;
 use self::attachment::Attached;
 pub use self::attachment::Attachment;
 pub(crate) use self::attachment::causes;

@@ -3,14 +3,18 @@
 
 use std::io;
 use std::mem::size_of;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 /// The cookie of this thread's network namespace (`SO_NETNS_COOKIE`, kernel 5.14).
 pub(super) fn cookie() -> io::Result<u64> {
     // Any socket will do.
-    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    of(&socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// The cookie of a socket's network namespace.
+pub(super) fn of(socket: &OwnedFd) -> io::Result<u64> {
     let (mut cookie, mut length) = (0u64, size_of::<u64>() as libc::socklen_t);
     // SAFETY: the kernel writes at most `length` bytes to the cookie; both live until it returns.
     let answer = unsafe {

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use agent_ebpf::{
-    Address, DETAILS_CAPACITY, Drops, Endpoint, Flow, FlowKey, Nanoseconds, Network, Node, Penalty, Ports,
-    Reason, Session, SessionId, SocketCookie, carried,
+    Address, Asked, DETAILS_CAPACITY, Drops, Endpoint, Flow, FlowKey, Nanoseconds, Network, Node, Penalty,
+    Ports, Reason, Session, SessionId, SocketCookie, carried,
 };
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
@@ -14,6 +14,7 @@ use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use super::object::DetailsRecord;
 use super::pins::version_directory;
 use super::table::{Existing, Table};
+use super::tags::Tags;
 use super::{Error, network};
 
 /// All maps. They can be read and written while no agent runs, and by several at once.
@@ -31,6 +32,8 @@ pub struct Tables {
     penalties: Table<Address, Penalty>,
     cgroups: Table<u64, SessionId>,
     endpoints: Table<SocketCookie, Endpoint>,
+    asked: Table<Asked, u8>,
+    pub(super) tags: Tags,
     counters: PerCpuArray<MapData, u64>,
 }
 
@@ -78,6 +81,8 @@ impl Tables {
             penalties: Table::open(directory, "PENALTIES")?,
             cgroups: Table::open(directory, "CGROUPS")?,
             endpoints: Table::open(directory, "ENDPOINTS")?,
+            asked: Table::open(directory, "ASKED")?,
+            tags: Tags::open(directory)?,
             counters: open(directory, "COUNTERS")?,
         })
     }
@@ -222,6 +227,16 @@ impl Tables {
         self.cgroups.entries()
     }
 
+    /// Whether a socket has sent there of its own accord.
+    pub fn has_asked(&self, asked: &Asked) -> Result<bool, Error> {
+        self.asked.get(asked).map(|found| found.is_some())
+    }
+
+    /// Lists an endpoint.
+    pub(super) fn list_endpoint(&self, cookie: SocketCookie, endpoint: &Endpoint) -> Result<(), Error> {
+        self.endpoints.put(&cookie, endpoint, Existing::Replace).map(drop)
+    }
+
     /// All endpoints that are open.
     pub fn endpoints(&self) -> Result<Vec<(SocketCookie, Endpoint)>, Error> {
         self.endpoints.entries()
@@ -247,6 +262,16 @@ impl Tables {
         let error = Error::map("NEVER_DROP");
         let mut map = lock(&self.never_drop);
         replace_networks(&mut map, networks).map_err(error)
+    }
+
+    /// Whether packets of a source are never dropped.
+    pub fn is_never_dropped(&self, source: Address) -> Result<bool, Error> {
+        let key = Key::new(Network::host(source).bits(), source.octets());
+        match lock(&self.never_drop).get(&key, 0) {
+            Ok(_) => Ok(true),
+            Err(MapError::KeyNotFound) => Ok(false),
+            Err(error) => Err(Error::map("NEVER_DROP")(error)),
+        }
     }
 
     /// Puts a source under penalty; an IPv6 address stands for its /64.

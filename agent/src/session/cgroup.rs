@@ -107,6 +107,19 @@ impl Cgroups {
         listed.lines().filter_map(|pid| pid.parse().ok()).collect()
     }
 
+    /// The processes in a cgroup and in those below it.
+    #[must_use]
+    pub fn all_processes(&self, cgroup: &str) -> Vec<u32> {
+        let mut found = self.processes(cgroup);
+        let entries = fs::read_dir(self.path(cgroup)).into_iter().flatten().flatten();
+        for below in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            if let Some(name) = below.file_name().to_str() {
+                found.extend(self.all_processes(&format!("{cgroup}/{name}")));
+            }
+        }
+        found
+    }
+
     /// Kills every process in a cgroup and below it (`cgroup.kill`, kernel 5.14).
     ///
     /// # Errors

@@ -25,12 +25,15 @@ impl Sessions {
         let ended = {
             let mut state = self.state();
             let ended = take_ended(&mut state, &closed, self.cgroups.as_ref());
+            self.settle_accounts(&mut state);
             self.end_what_is_cut(&mut state, |_| true);
             ended
         };
         if let (false, Some(cgroups)) = (ended.is_empty(), &self.cgroups) {
             cgroups.tidy(&self.slice);
         }
+        self.follow_latest_logins();
+        self.adopt_sockets();
         for Ended { live, dropped } in ended {
             let session = live.record.id.to_string();
             self.audit.write(What::SessionClosed { session, dropped }, live.record.subject);

@@ -1,8 +1,11 @@
 //! Sessions: opened at a proven login, held in the kernel's maps, followed to their true end, cut when told.
 
+mod account;
+mod adopt;
 mod cgroup;
 mod cut;
 mod doom;
+mod elsewhere;
 mod follow;
 mod open;
 mod own;
@@ -44,6 +47,10 @@ pub struct Sessions {
 struct State {
     tables: Arc<Tables>,
     live: HashMap<SessionId, Live>,
+    /// Accounts whose own systemd runs.
+    accounts: account::Accounts,
+    /// Cgroups whose sockets are still to be looked for.
+    claimed: Vec<adopt::Claimed>,
     /// Whose session a connection is, by its cookie.
     by_cookie: HashMap<u64, SessionId>,
     clock: Offset,
@@ -85,16 +92,19 @@ impl Sessions {
         cgroups: Option<Cgroups>,
         slice: &str,
     ) -> Result<Self, Error> {
-        let mut live = snapshot::live(&tables)?;
+        let snapshot::Found { mut live, accounts } = snapshot::all(&tables, cgroups.as_ref())?;
+        let mut claimed = Vec::new();
         if let Some(cgroups) = &cgroups {
             cgroups.tidy(slice);
-            own::settle(&tables, cgroups, &mut live);
+            claimed = own::settle(&tables, cgroups, &mut live, &accounts);
         }
         let cookies = live.values().filter_map(|live| Some((live.connection?.cookie, live.record.id)));
         let by_cookie = cookies.collect();
         let mut state = State {
             tables,
             live,
+            accounts,
+            claimed,
             by_cookie,
             clock: Offset::now(),
             mode: Mode::Audit,
@@ -102,6 +112,9 @@ impl Sessions {
             farewells: None,
         };
         state.write_deadlines();
+        if let Some(cgroups) = &cgroups {
+            state.settle_accounts(cgroups);
+        }
         Ok(Self { state: Mutex::new(state), audit, cgroups, slice: slice.to_owned() })
     }
 

@@ -1,7 +1,7 @@
 //! Opening a session: into the kernel's maps before the user's process exists.
 
 use super::{Live, Record, RecordTooLong, SessionId, Sessions, State, own};
-use crate::audit::{CutCause, Subject, What};
+use crate::audit::{Subject, What};
 use crate::clock;
 use crate::connections::Connection;
 use crate::datapath::Error;
@@ -105,32 +105,12 @@ impl Sessions {
                 reported: 0,
             };
             state.live.insert(id, live);
+            self.settle_accounts(&mut state);
             state.by_cookie.insert(connection.cookie, id);
         }
         self.audit.write(What::SessionOpened { session: id.to_string() }, record.subject.clone());
-        self.cut_elsewhere(&record);
+        self.meet(&record);
         Ok(id)
-    }
-
-    /// Cuts the same person's sessions whose pins do not hold the new session's address, where their roles say so.
-    fn cut_elsewhere(&self, new: &Record) {
-        let (Some(cluster), Some(user)) = (&new.subject.cluster, &new.subject.user) else { return };
-        self.cut_where(CutCause::NewAddress, |old| {
-            old.id != new.id
-                && old.on_new_address == OnNewAddress::Cut
-                && old.subject.cluster.as_ref() == Some(cluster)
-                && old.subject.user.as_ref() == Some(user)
-                && is_elsewhere(old, new.peer.ip())
-        });
-    }
-}
-
-/// Outside the pins, or at another address than an unpinned session.
-fn is_elsewhere(old: &Record, address: std::net::IpAddr) -> bool {
-    let mut pins = old.subject.pinned.iter().filter_map(|pin| pin.parse::<IpNet>().ok()).peekable();
-    match pins.peek() {
-        None => old.peer.ip() != address,
-        Some(_) => !pins.any(|pin| pin.contains(&address)),
     }
 }
 
@@ -148,6 +128,7 @@ fn record(id: SessionId, opening: &Opening, cgroup: Option<String>) -> Record {
         peer: opening.connection.peer,
         monitor: opening.monitor,
         cgroup,
+        pinned_at: None,
     }
 }
 

@@ -1,6 +1,8 @@
 //! What is a session's own on the node: its cgroup, and through it the sockets that its processes make.
 
-use super::{Cgroups, Live, Record, SessionId, Sessions};
+use super::account::{self, Accounts};
+use super::adopt::Claimed;
+use super::{Cgroups, Live, Record, SessionId, Sessions, State};
 use crate::datapath::Tables;
 use std::collections::HashMap;
 
@@ -12,6 +14,15 @@ impl Sessions {
             let made = cgroups.make(&self.slice, id, monitor);
             made.inspect_err(|error| tracing::warn!("session {id} has no cgroup of its own: {error}")).ok()
         })
+    }
+}
+
+impl Sessions {
+    /// Brings the accounts in line with their sessions.
+    pub(super) fn settle_accounts(&self, state: &mut State) {
+        if let Some(cgroups) = &self.cgroups {
+            state.settle_accounts(cgroups);
+        }
     }
 }
 
@@ -36,15 +47,28 @@ pub(super) fn release(tables: &Tables, live: &Live) {
     }
 }
 
-/// Brings what the kernel programs know of cgroups in line with the sessions that there are.
-pub(super) fn settle(tables: &Tables, cgroups: &Cgroups, live: &mut HashMap<SessionId, Live>) {
+/// Brings what the kernel programs know of cgroups in line with the sessions that there are; those that they knew nothing of.
+pub(super) fn settle(
+    tables: &Tables,
+    cgroups: &Cgroups,
+    live: &mut HashMap<SessionId, Live>,
+    accounts: &Accounts,
+) -> Vec<Claimed> {
+    let known: HashMap<u64, _> = tables.cgroups().unwrap_or_default().into_iter().collect();
+    let mut claimed = Vec::new();
     for session in live.values_mut() {
         session.cgroup = claim(tables, Some(cgroups), &session.record);
+        let is_new = |id: &u64| !known.contains_key(id);
+        if let (Some(_), Some(cgroup)) = (session.cgroup.filter(is_new), &session.record.cgroup) {
+            claimed.push(Claimed { cgroup: cgroup.clone(), session: session.record.id });
+        }
     }
-    let known = tables.cgroups().unwrap_or_default().into_iter();
-    for (cgroup, _) in known.filter(|(_, session)| !live.contains_key(&SessionId::from(*session))) {
+    let known = known.into_iter();
+    let is_known = |session: SessionId| live.contains_key(&session) || account::owns(accounts, session);
+    for (cgroup, _) in known.filter(|(_, session)| !is_known((*session).into())) {
         if let Err(error) = tables.remove_cgroup(cgroup) {
             tracing::error!("a cgroup of no session stays in the tables: {error}");
         }
     }
+    claimed
 }

@@ -103,6 +103,9 @@ pub struct Record {
     /// The session's own cgroup below the cgroup2 mount, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
+    /// When the login was opened whose pins it has followed to, Unix seconds; absent: it has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned_at: Option<u64>,
 }
 
 fn none() -> PinEndpoints {

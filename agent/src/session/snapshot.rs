@@ -1,11 +1,12 @@
 //! Reads sessions out of the kernel's maps: for an agent that takes over, and for listings while none runs.
 
-use super::{Live, Record, SessionId, doom};
+use super::account::{self, Accounts};
+use super::{Cgroups, Live, Record, SessionId, doom};
 use crate::audit::Subject;
 use crate::connections::Connection;
 use crate::daemon::call::{EndpointStatus, SessionStatus};
 use crate::datapath::{Error, Tables};
-use agent_ebpf::{Flow, FlowKey, Protocol, Session};
+use agent_ebpf::{Flow, FlowKey, Protocol};
 use pinning::{Mode, OnNewAddress, PinEndpoints};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,7 +18,7 @@ use std::path::Path;
 /// There are no such maps, or the caller may not open them.
 pub fn sessions(bpf_pin_dir: &Path) -> Result<Vec<SessionStatus>, Error> {
     let tables = Tables::open(bpf_pin_dir)?;
-    Ok(listing(live(&tables)?.values(), &tables))
+    Ok(listing(all(&tables, None)?.live.values(), &tables))
 }
 
 /// Sessions as they are listed.
@@ -63,25 +64,34 @@ pub(super) fn counted(tables: &Tables, id: SessionId) -> u64 {
     tables.drops(id.into()).ok().flatten().map_or(0, |drops| drops.dropped() + drops.overruled())
 }
 
-/// Every session in the maps, with its record and its connection.
-pub(super) fn live(tables: &Tables) -> Result<HashMap<SessionId, Live>, Error> {
+/// What the maps hold.
+pub(super) struct Found {
+    pub(super) live: HashMap<SessionId, Live>,
+    pub(super) accounts: Accounts,
+}
+
+/// Every session in the maps, with its record and its connection, and every account.
+pub(super) fn all(tables: &Tables, cgroups: Option<&Cgroups>) -> Result<Found, Error> {
     let mut flows: HashMap<SessionId, Connection> = tables
         .flows()?
         .into_iter()
         .map(|(key, flow)| (flow.session().into(), connection(&key, &flow)))
         .collect();
-    let restore = |(id, kernel): (agent_ebpf::SessionId, Session)| {
+    let mut found = Found { live: HashMap::new(), accounts: Accounts::new() };
+    for (id, kernel) in tables.sessions()? {
+        let details = tables.details(id)?.unwrap_or_default();
+        if let Some((manager, account)) = account::restore(&details, id.into(), kernel, cgroups) {
+            found.accounts.insert(manager, account);
+            continue;
+        }
         let connection = flows.remove(&id.into());
-        let details = tables.details(id)?.and_then(|details| Record::decode(&details));
-        let record = details.unwrap_or_else(|| nameless(id.into(), connection));
+        let record = Record::decode(&details).unwrap_or_else(|| nameless(id.into(), connection));
         let cut = doom::cause(&kernel);
         let reported = counted(tables, id.into());
-        Ok((
-            id.into(),
-            Live { record, kernel, cgroup: None, connection, cut, parting: None, ending: 0, reported },
-        ))
-    };
-    tables.sessions()?.into_iter().map(restore).collect()
+        let live = Live { record, kernel, cgroup: None, connection, cut, parting: None, ending: 0, reported };
+        found.live.insert(id.into(), live);
+    }
+    Ok(found)
 }
 
 fn connection(key: &FlowKey, flow: &Flow) -> Connection {
@@ -104,5 +114,6 @@ fn nameless(id: SessionId, connection: Option<Connection>) -> Record {
         peer: connection.map_or(nowhere, |connection| connection.peer),
         monitor: 0,
         cgroup: None,
+        pinned_at: None,
     }
 }

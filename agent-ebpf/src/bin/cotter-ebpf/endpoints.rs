@@ -87,7 +87,7 @@ fn bound(context: &SockContext, family: Family) -> i32 {
     }
     context.change_tag(|tag| tag.set_open(true));
     let (address, port) = socket::bound_to(context, family);
-    Maps.list_endpoint(context.cookie(), &Endpoint::new(tag.session(), Protocol::Udp, address, port));
+    Maps.list_endpoint(context.cookie(), &Endpoint::new(&tag, Protocol::Udp, address, port));
     GO_ON
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn cotter_listen(context: SockOpsContext) -> u32 {
     }
     let Some(tag) = context.tag() else { return 1 };
     context.change_tag(|tag| tag.set_open(true));
-    Maps.list_endpoint(context.cookie(), &Endpoint::new(tag.session(), Protocol::Tcp, address, port));
+    Maps.list_endpoint(context.cookie(), &Endpoint::new(&tag, Protocol::Tcp, address, port));
     1
 }
 

@@ -1,0 +1,102 @@
+//! What the kernel program at a session's sockets would say of a packet: the same verdict, over what the maps hold now.
+//!
+//! The kernel runs that program for packets that have come to a socket, and has no way to try one.
+
+use std::net::SocketAddr;
+
+use agent_ebpf::{
+    Address, Asked, Content, Endpoint, Flow, FlowKey, Frame, Nanoseconds, Node, Packet, Penalty, Port,
+    PortClass, Protocol, Receiver, Session, SessionId, SocketCookie, Tables as Questions, Tag, Verdict,
+    Violation, verdict_at_socket,
+};
+
+use super::{Error, Tables, now};
+
+/// What the verdict asks for, for one packet.
+struct Answers {
+    now: Nanoseconds,
+    node: Node,
+    session: Option<Session>,
+    asked: bool,
+    never_dropped: bool,
+}
+
+/// The verdict at the endpoint that the packet would come to, if it would come to one. A socket that is connected is taken
+/// for one that is not: nobody but its peer reaches it.
+pub(super) fn at_socket<F: Frame + ?Sized>(
+    packet: &Packet<'_, F>,
+    tables: &Tables,
+) -> Result<Option<Verdict>, Error> {
+    let Content::Segment(segment) = packet.content() else { return Ok(None) };
+    let to = SocketAddr::new(packet.destination().ip(), segment.destination.number());
+    let Some((cookie, endpoint)) = endpoint(tables, segment.protocol, to)? else { return Ok(None) };
+    let source = packet.source();
+    let answers = Answers {
+        now: now(),
+        node: tables.node()?,
+        session: tables.session(endpoint.session())?,
+        asked: tables.has_asked(&Asked::new(cookie, source, segment.source))?,
+        never_dropped: tables.is_never_dropped(source)?,
+    };
+    let mut tag = Tag::of(endpoint.session()).opened();
+    tag.set_any_port(endpoint.has_any_port());
+    Ok(Some(verdict_at_socket(packet, &Receiver { tag, cookie, peer: None }, &answers)))
+}
+
+/// The endpoint that is reached there: one bound to that very address before one bound to all.
+fn endpoint(
+    tables: &Tables,
+    protocol: Protocol,
+    to: SocketAddr,
+) -> Result<Option<(SocketCookie, Endpoint)>, Error> {
+    let reached = tables.endpoints()?.into_iter().filter(|(_, endpoint)| {
+        let local = endpoint.local();
+        endpoint.protocol() == Some(protocol)
+            && local.port() == to.port()
+            && (local.ip() == to.ip() || local.ip().is_unspecified())
+    });
+    Ok(reached.min_by_key(|(_, endpoint)| endpoint.local().ip().is_unspecified()))
+}
+
+impl Questions for Answers {
+    fn now(&self) -> Nanoseconds {
+        self.now
+    }
+
+    fn node(&self) -> Option<&Node> {
+        Some(&self.node)
+    }
+
+    fn session(&self, _: SessionId) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    fn has_asked(&self, _: &Asked) -> bool {
+        self.asked
+    }
+
+    fn is_never_dropped(&self, _: Address) -> bool {
+        self.never_dropped
+    }
+
+    // The rest is asked at devices alone.
+    fn port_class(&self, _: Port) -> PortClass {
+        PortClass::NONE
+    }
+
+    fn flow(&self, _: &FlowKey) -> Option<&Flow> {
+        None
+    }
+
+    fn violated(&self, _: &Violation) -> Option<SessionId> {
+        None
+    }
+
+    fn is_local(&self, _: Address) -> bool {
+        true
+    }
+
+    fn penalty(&self, _: Address) -> Option<&Penalty> {
+        None
+    }
+}
