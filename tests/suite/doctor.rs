@@ -25,7 +25,7 @@ const MANUAL: &str = include_str!("../../docs/administrators.md");
 /// The words by which scripts know the findings of a node on which all is well.
 const IDS: &str = "\
     admin-socket agent agent-capabilities authorized-keys bpffs break-glass break-glass-asked btf \
-    caller cert-authority cgroup2 clock close-tracepoint clusters configuration event-log hook \
+    caller cert-authority cgroup2 clock close-tracepoint clusters configuration endpoint-programs endpoints event-log hook \
     interface interfaces-left-out kernel-version login-grace-time login-ports metrics mode-file \
     mptcp other-logins pam pin-directory principals-command principals-file ptrace-scope redirected-port reload \
     restart sock-destroy sshd-version state-directory tc tcx trusted-ca use-pam xdp";

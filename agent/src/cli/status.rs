@@ -93,6 +93,9 @@ fn in_force(status: &Status) -> Vec<Fact> {
     if let Some(error) = &status.reload_error {
         facts.push(Fact::new("not reloaded", error).coloured(Colour::Bad));
     }
+    if let Some(error) = &status.endpoints_error {
+        facts.push(Fact::new("endpoints", format!("not held: {error}")).coloured(Colour::Bad));
+    }
     facts.extend(status.following.iter().flat_map(following));
     facts.extend(clusters(&status.clusters));
     facts.push(Fact::new("other logins", other_logins(status)));

@@ -177,6 +177,9 @@ pub struct Status {
     pub attachments: Vec<AttachmentStatus>,
     /// Interfaces that are not covered, or perhaps not, and why.
     pub not_covered: Vec<NotCovered>,
+    /// Why what sessions open for others to reach is not held to their pins, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints_error: Option<String>,
     /// Number of live sessions.
     pub sessions: usize,
     /// Most sessions at once.

@@ -73,6 +73,8 @@ pub(crate) struct Daemon {
     /// Cookies of sessions' connections that the latest look did not find.
     missing: Mutex<HashSet<u64>>,
     takeover: String,
+    /// Why what sessions open for others to reach is not judged, if it is not.
+    endpoints_error: Option<String>,
     /// How often agents went on with earlier ones' sessions since the node booted.
     takeovers: u64,
     started_at: u64,

@@ -32,6 +32,7 @@ impl Daemon {
             login_ports: config.login_ports.clone(),
             attachments,
             not_covered,
+            endpoints_error: self.endpoints_error.clone(),
             sessions: self.sessions.len(),
             max_sessions: config.max_sessions,
             unmanaged,

@@ -13,44 +13,60 @@ use aya::programs::{
 use super::Error;
 use super::link::put_in_place;
 
+/// What a program hangs on.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// A socket that is made, bound or closed.
+    Socket,
+    /// An address that a socket is to be bound to, or to connect or send to.
+    Address,
+    /// What TCP does.
+    Tcp,
+    /// A packet that has come to a socket.
+    Packet,
+}
+
 /// Programs that run for sockets of a cgroup and of those below it.
-const HOOKS: [&str; 12] = [
-    "cotter_create",
-    "cotter_bind4",
-    "cotter_bind6",
-    "cotter_bound4",
-    "cotter_bound6",
-    "cotter_listen",
-    "cotter_connect4",
-    "cotter_connect6",
-    "cotter_send4",
-    "cotter_send6",
-    "cotter_release",
-    "cotter_receive",
+const HOOKS: [(&str, Kind); 12] = [
+    ("cotter_create", Kind::Socket),
+    ("cotter_bind4", Kind::Address),
+    ("cotter_bind6", Kind::Address),
+    ("cotter_bound4", Kind::Socket),
+    ("cotter_bound6", Kind::Socket),
+    ("cotter_listen", Kind::Tcp),
+    ("cotter_connect4", Kind::Address),
+    ("cotter_connect6", Kind::Address),
+    ("cotter_send4", Kind::Address),
+    ("cotter_send6", Kind::Address),
+    ("cotter_release", Kind::Socket),
+    ("cotter_receive", Kind::Packet),
 ];
 
 /// Loads all of them.
 pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), Error> {
-    HOOKS.into_iter().try_for_each(|name| {
-        let loaded =
-            ebpf.program_mut(name).ok_or(ProgramError::NotLoaded).and_then(|program| match program {
-                LoadedProgram::CgroupSock(program) => program.load(),
-                LoadedProgram::CgroupSockAddr(program) => program.load(),
-                LoadedProgram::CgroupSkb(program) => program.load(),
-                LoadedProgram::SockOps(program) => program.load(),
-                _ => Err(ProgramError::UnexpectedProgramType),
-            });
+    HOOKS.into_iter().try_for_each(|(name, kind)| {
+        let program = ebpf.program_mut(name).ok_or(ProgramError::NotLoaded);
+        let loaded = program.and_then(|program| load_one(program, kind));
         loaded.map_err(Error::program(name, "the kernel does not take it"))
     })
+}
+
+fn load_one(program: &mut LoadedProgram, kind: Kind) -> Result<(), ProgramError> {
+    match kind {
+        Kind::Socket => <&mut CgroupSock>::try_from(program)?.load(),
+        Kind::Address => <&mut CgroupSockAddr>::try_from(program)?.load(),
+        Kind::Tcp => <&mut SockOps>::try_from(program)?.load(),
+        Kind::Packet => <&mut CgroupSkb>::try_from(program)?.load(),
+    }
 }
 
 /// Attaches all of them to a cgroup, by its directory, and pins that in `directory`. What was pinned there, of an earlier
 /// agent or for another cgroup, goes when this is in place.
 pub(super) fn attach(ebpf: &mut Ebpf, cgroup: &Path, directory: &Path) -> Result<(), Error> {
     let cgroup = File::open(cgroup).map_err(Error::file(cgroup))?;
-    HOOKS.into_iter().try_for_each(|name| {
+    HOOKS.into_iter().try_for_each(|(name, kind)| {
         let program = ebpf.program_mut(name).ok_or(ProgramError::NotLoaded);
-        let link = program.and_then(|program| attach_one(program, &cgroup));
+        let link = program.and_then(|program| attach_one(program, kind, &cgroup));
         let link = link.map_err(Error::program(name, "cannot be attached"))?;
         put_in_place(&pin(directory, name), |pin| link.pin(pin)).map(drop)
     })
@@ -61,35 +77,24 @@ fn pin(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("link_{name}"))
 }
 
-/// Together with programs of others: the kernel runs all, and each may refuse.
-fn attach_one(program: &mut LoadedProgram, cgroup: &File) -> Result<FdLink, ProgramError> {
+/// Together with programs of others (which the loader's word for it does not say): the kernel runs all, and each may
+/// refuse.
+fn attach_one(program: &mut LoadedProgram, kind: Kind, cgroup: &File) -> Result<FdLink, ProgramError> {
     const MODE: CgroupAttachMode = CgroupAttachMode::Single;
-    match program {
-        LoadedProgram::CgroupSock(program) => attach_sock(program, cgroup, MODE),
-        LoadedProgram::CgroupSockAddr(program) => attach_address(program, cgroup, MODE),
-        LoadedProgram::CgroupSkb(program) => attach_packet(program, cgroup, MODE),
-        LoadedProgram::SockOps(program) => attach_ops(program, cgroup, MODE),
-        _ => Err(ProgramError::UnexpectedProgramType),
+    // The kernel has links since 5.7; the loader knows another way too.
+    macro_rules! link {
+        ($program:ty $(, $direction:expr)?) => {{
+            let program = <&mut $program>::try_from(program)?;
+            let id = program.attach(cgroup, $($direction,)? MODE)?;
+            FdLink::try_from(program.take_link(id)?).map_err(|_| ProgramError::NotAttached)
+        }};
     }
-}
-
-macro_rules! attach {
-    ($($name:ident: $program:ty $(, $kind:expr)?;)+) => {
-        $(
-            fn $name(program: &mut $program, cgroup: &File, mode: CgroupAttachMode) -> Result<FdLink, ProgramError> {
-                let id = program.attach(cgroup, $($kind,)? mode)?;
-                // The kernel has links since 5.7; the loader knows another way too.
-                FdLink::try_from(program.take_link(id)?).map_err(|_| ProgramError::NotAttached)
-            }
-        )+
-    };
-}
-
-attach! {
-    attach_sock: CgroupSock;
-    attach_address: CgroupSockAddr;
-    attach_packet: CgroupSkb, CgroupSkbAttachType::Ingress;
-    attach_ops: SockOps;
+    match kind {
+        Kind::Socket => link!(CgroupSock),
+        Kind::Address => link!(CgroupSockAddr),
+        Kind::Tcp => link!(SockOps),
+        Kind::Packet => link!(CgroupSkb, CgroupSkbAttachType::Ingress),
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::link::link_name;
 use super::object::{self, Program};
 use super::pins::version_directory;
-use super::{Error, Method, tcx_line};
+use super::{Error, Method, hooks, tcx_line};
 use crate::interfaces::Interface;
 
 /// What a program hangs on.
@@ -21,16 +21,20 @@ pub(crate) enum ProgramKind {
     Tc,
     /// The tracepoint of closing sockets.
     Close,
+    /// The sessions' cgroup.
+    Endpoints,
 }
 
 /// Loads each kind of program, with maps of its own, and lets go of it.
-pub(crate) fn try_programs() -> [(ProgramKind, Result<(), Error>); 3] {
+pub(crate) fn try_programs() -> [(ProgramKind, Result<(), Error>); 4] {
     let kinds = [
         (ProgramKind::Xdp, Program::Xdp),
         (ProgramKind::Tc, Program::Tc),
         (ProgramKind::Close, Program::Close),
     ];
-    kinds.map(|(kind, program)| (kind, object::load_alone(program).map(drop)))
+    let [xdp, tc, close] = kinds.map(|(kind, program)| (kind, object::load_alone(program).map(drop)));
+    let endpoints = object::load_alone(Program::Close).and_then(|mut ebpf| hooks::load(&mut ebpf));
+    [xdp, tc, close, (ProgramKind::Endpoints, endpoints)]
 }
 
 /// Whether the kernel has TCX (Linux 6.6).

@@ -59,6 +59,7 @@ fn program((kind, tried): (datapath::ProgramKind, Result<(), datapath::Error>)) 
         datapath::ProgramKind::Xdp => ("xdp", "XDP"),
         datapath::ProgramKind::Tc => ("tc", "TC"),
         datapath::ProgramKind::Close => ("close-tracepoint", "the tracepoint of closing sockets"),
+        datapath::ProgramKind::Endpoints => ("endpoint-programs", "the sessions' cgroup"),
     };
     match tried {
         Ok(()) => Finding::ok(id, format!("the kernel takes the program for {name}")),

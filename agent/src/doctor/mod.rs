@@ -7,6 +7,7 @@ mod break_glass;
 mod capabilities;
 mod clock;
 mod configuration;
+mod endpoints;
 mod finding;
 mod firewall;
 mod followed;
@@ -79,7 +80,7 @@ pub fn examine(config_path: &Path, status: Result<Box<Status>, String>) -> Vec<F
     if let (true, Ok(config)) = (node.is_open(), &node.config) {
         node.listeners = listener::all(&config.sshd_paths).ok();
     }
-    let looks: [fn(&Node) -> Vec<Finding>; 19] = [
+    let looks: [fn(&Node) -> Vec<Finding>; 20] = [
         capabilities::findings,
         kernel::findings,
         pins::findings,
@@ -87,6 +88,7 @@ pub fn examine(config_path: &Path, status: Result<Box<Status>, String>) -> Vec<F
         followed::findings,
         agent::findings,
         interfaces::findings,
+        endpoints::findings,
         storage::findings,
         sshd_version::findings,
         sshd::findings,
