@@ -36,6 +36,12 @@ impl Address {
         self.high() == 0 && (self.low() >> 32) == 0xffff
     }
 
+    /// Whether it is one of the node's own by definition: `127.0.0.0/8`, `::1`.
+    #[inline(always)]
+    pub const fn is_loopback(self) -> bool {
+        self.is_v4() && (self.low() >> 24) & 0xff == 127 || self.high() == 0 && self.low() == 1
+    }
+
     /// The address as IPv4 or IPv6.
     pub fn ip(self) -> IpAddr {
         Ipv6Addr::from(self.octets()).to_canonical()

@@ -2,31 +2,51 @@
 
 use core::net::SocketAddr;
 
-use crate::{Address, Port, Protocol, SessionId, SocketCookie};
+use crate::{Address, Nanoseconds, Port, Protocol, SessionId, SocketCookie};
 
 /// What a socket remembers of the session that made it (socket storage `TAGS`).
+// The flags are one word: the kernel programs make it on their stack, which is to be written in aligned pieces.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tag {
     session: SessionId,
-    open: u8,
-    any_port: u8,
-    _padding: [u8; 6],
+    flags: u64,
 }
 
 const _: () = assert!(size_of::<Tag>() == 16);
 
 impl Tag {
-    /// A socket that `session` has made, and that is no endpoint so far.
+    const UDP: u64 = 1;
+    const OPEN: u64 = 1 << 1;
+    const ANY_PORT: u64 = 1 << 2;
+
+    /// A socket that `session` has made, and that is no endpoint so far. UDP-Lite (RFC 3828) counts as UDP, MPTCP as TCP.
     #[inline(always)]
-    pub const fn of(session: SessionId) -> Self {
-        Self { session, open: 0, any_port: 0, _padding: [0; 6] }
+    pub const fn of(session: SessionId, protocol: Protocol) -> Self {
+        let flags = match protocol {
+            Protocol::Tcp => 0,
+            Protocol::Udp => Self::UDP,
+        };
+        Self { session, flags }
+    }
+
+    /// The same socket as another session's.
+    #[inline(always)]
+    pub const fn with_session(self, session: SessionId) -> Self {
+        Self { session, ..self }
     }
 
     /// The same socket as an endpoint.
     #[inline(always)]
     pub const fn opened(self) -> Self {
-        Self { open: 1, ..self }
+        Self { flags: self.flags | Self::OPEN, ..self }
+    }
+
+    /// The same socket, with a port that was asked for or, with `any`, left to the kernel.
+    #[inline(always)]
+    pub const fn with_any_port(self, any: bool) -> Self {
+        let flags = if any { self.flags | Self::ANY_PORT } else { self.flags & !Self::ANY_PORT };
+        Self { flags, ..self }
     }
 
     /// The session.
@@ -35,28 +55,22 @@ impl Tag {
         self.session
     }
 
+    /// Its protocol.
+    #[inline(always)]
+    pub const fn protocol(&self) -> Protocol {
+        if self.flags & Self::UDP != 0 { Protocol::Udp } else { Protocol::Tcp }
+    }
+
     /// Whether the socket is an endpoint.
     #[inline(always)]
     pub const fn is_open(&self) -> bool {
-        self.open != 0
-    }
-
-    /// Makes it an endpoint, or none.
-    #[inline(always)]
-    pub const fn set_open(&mut self, open: bool) {
-        self.open = open as u8;
+        self.flags & Self::OPEN != 0
     }
 
     /// Whether its port was left to the kernel: what clients do that send from several places, and servers seldom.
     #[inline(always)]
     pub const fn has_any_port(&self) -> bool {
-        self.any_port != 0
-    }
-
-    /// Remembers whether its port was left to the kernel.
-    #[inline(always)]
-    pub const fn set_any_port(&mut self, any: bool) {
-        self.any_port = any as u8;
+        self.flags & Self::ANY_PORT != 0
     }
 }
 
@@ -77,11 +91,12 @@ pub struct Endpoint {
 const _: () = assert!(size_of::<Endpoint>() == 48);
 
 impl Endpoint {
-    /// A session's socket that others reach at this address and port; the unspecified address is all of the node's.
+    /// A session's socket that others reach at this address and port; the unspecified address is all of the node's. Its
+    /// generation is a number that none had before.
     #[inline(always)]
-    pub const fn new(tag: &Tag, protocol: Protocol, local: Address, port: Port) -> Self {
-        let (session, protocol, any_port) = (tag.session, protocol as u8, tag.any_port);
-        Self { session, local, generation: 0, port, protocol, any_port, _padding: [0; 4], _reserved: [0; 8] }
+    pub const fn new(tag: &Tag, local: Address, port: Port, generation: u64) -> Self {
+        let (session, protocol, any_port) = (tag.session, tag.protocol() as u8, tag.has_any_port() as u8);
+        Self { session, local, generation, port, protocol, any_port, _padding: [0; 4], _reserved: [0; 8] }
     }
 
     /// Whether its port was left to the kernel.
@@ -109,14 +124,17 @@ impl Endpoint {
         }
     }
 
-    /// How often whom it answers to has changed.
+    /// Another one whenever whom it answers to may have changed.
     #[inline(always)]
     pub const fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// The byte offset of the generation; the kernel adds there.
-    pub const GENERATION_AT: usize = core::mem::offset_of!(Self, generation);
+    /// Whom it answers to may have changed.
+    #[inline(always)]
+    pub const fn set_generation(&mut self, generation: u64) {
+        self.generation = generation;
+    }
 }
 
 /// Somebody who sent an endpoint what it may not receive: whence, whither.
@@ -125,18 +143,26 @@ impl Endpoint {
 pub struct Violation {
     source: Address,
     destination: Address,
+    source_port: Port,
     port: Port,
     protocol: u8,
-    _padding: [u8; 5],
+    _padding: [u8; 3],
 }
 
 const _: () = assert!(size_of::<Violation>() == 40);
 
 impl Violation {
-    /// Of a packet from `source` to this address and port.
+    /// Of a packet of this kind.
     #[inline(always)]
-    pub const fn new(source: Address, destination: Address, protocol: Protocol, port: Port) -> Self {
-        Self { source, destination, port, protocol: protocol as u8, _padding: [0; 5] }
+    pub const fn new(protocol: Protocol, source: (Address, Port), destination: (Address, Port)) -> Self {
+        Self {
+            source: source.0,
+            destination: destination.0,
+            source_port: source.1,
+            port: destination.1,
+            protocol: protocol as u8,
+            _padding: [0; 3],
+        }
     }
 }
 
@@ -146,15 +172,19 @@ impl Violation {
 pub struct Violated {
     cookie: SocketCookie,
     generation: u64,
+    until: Nanoseconds,
 }
 
-const _: () = assert!(size_of::<Violated>() == 16);
+const _: () = assert!(size_of::<Violated>() == 24);
 
 impl Violated {
+    /// For how long it counts. Whatever may have changed unnoticed, the socket is asked again then.
+    const LASTING: Nanoseconds = 5_000_000_000;
+
     /// The endpoint with this cookie, in this generation.
     #[inline(always)]
-    pub const fn new(cookie: SocketCookie, generation: u64) -> Self {
-        Self { cookie, generation }
+    pub const fn new(cookie: SocketCookie, generation: u64, now: Nanoseconds) -> Self {
+        Self { cookie, generation, until: now.saturating_add(Self::LASTING) }
     }
 
     /// Its socket.
@@ -163,10 +193,10 @@ impl Violated {
         self.cookie
     }
 
-    /// Whether the endpoint is still what it was then.
+    /// Whether the endpoint is still what it was then, and that not long ago.
     #[inline(always)]
-    pub const fn is_still(&self, endpoint: &Endpoint) -> bool {
-        endpoint.generation == self.generation
+    pub const fn is_still(&self, endpoint: &Endpoint, now: Nanoseconds) -> bool {
+        endpoint.generation == self.generation && now < self.until
     }
 }
 
@@ -197,6 +227,6 @@ pub struct Receiver {
     pub tag: Tag,
     /// Its name.
     pub cookie: SocketCookie,
-    /// Whom it is connected to, if it is.
-    pub peer: Option<(Address, Port)>,
+    /// Whom it is connected to, if it is; the kernel gives it nothing of anybody else's then.
+    pub peer: Option<Address>,
 }

@@ -63,12 +63,6 @@ impl PortClass {
         }
     }
 
-    /// The port's roles and those of `other`.
-    #[inline(always)]
-    pub const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
     /// Whether the port has all roles of `other`.
     #[inline(always)]
     pub const fn is(self, other: Self) -> bool {
@@ -97,10 +91,13 @@ impl Ports {
         self.0[core::hint::black_box(port.number()) as usize]
     }
 
-    /// The class of a port, to be changed.
+    /// Where the aligned word lies, in bytes, that holds a port's class, and the bits of the class in it.
     #[inline(always)]
-    pub const fn class_mut(&mut self, port: Port) -> &mut PortClass {
-        &mut self.0[core::hint::black_box(port.number()) as usize]
+    pub const fn word_of(port: Port, class: PortClass) -> (usize, u64) {
+        const WORD: usize = size_of::<u64>();
+        let number = core::hint::black_box(port.number()) as usize;
+        let place = if cfg!(target_endian = "little") { number % WORD } else { WORD - 1 - number % WORD };
+        (number - number % WORD, (class.0 as u64) << (8 * place))
     }
 
     /// Gives a port a class.

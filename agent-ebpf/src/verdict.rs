@@ -2,8 +2,8 @@
 
 use crate::packet::{Content, Step};
 use crate::{
-    Action, Address, Asked, FlowKey, Frame, Mode, Packet, PortClass, Protocol, Reason, Receiver, Segment,
-    Session, SessionId, SessionState, Tables, Violation,
+    Action, Address, Asked, FlowKey, Frame, Mode, Packet, PortClass, Protocol, Reason, Receiver, Session,
+    SessionId, SessionState, Tables, Violation,
 };
 
 /// Why a packet passes or is dropped.
@@ -47,7 +47,8 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
 
     let (source, destination) = (packet.source(), packet.destination());
     if !is_login {
-        let violation = Violation::new(source, destination, segment.protocol, segment.destination);
+        let (from, to) = ((source, segment.source), (destination, segment.destination));
+        let violation = Violation::new(segment.protocol, from, to);
         return again(&violation, node, source, tables);
     }
     let key = FlowKey::new(segment.protocol, (source, segment.source), (destination, segment.destination));
@@ -71,23 +72,23 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
 
 /// Judges a packet that has come to a socket of a session.
 ///
-/// Only endpoints are judged: what a session has connected itself, and what comes back there, is its own affair. So are
-/// answers to an endpoint from whom it is connected to, and, where its port was left to the kernel, from whom it has sent
-/// to.
+/// A session that is cut or over receives nothing more. Of the others only endpoints are held to their pins: what a session
+/// has connected itself, and what comes back there, is its own affair. So are answers to an endpoint from whom it is
+/// connected to, and, where its port was left to the kernel, from whom it has sent to. What cannot be read is no answer.
 #[inline(always)]
 pub fn verdict_at_socket<F: Frame + ?Sized>(
     packet: &Packet<'_, F>,
     receiver: &Receiver,
     tables: &impl Tables,
 ) -> Verdict {
-    let Content::Segment(segment) = packet.content() else { return Verdict::plain(Reason::NotProtected) };
-    let node = node_mode(tables);
-    if !receiver.tag.is_open() || node == Mode::Off {
+    let (tag, node, source) = (&receiver.tag, node_mode(tables), packet.source());
+    if node == Mode::Off || !tag.is_open() && tables.session(tag.session()).is_none() {
         return Verdict::plain(Reason::NotProtected);
     }
-    let source = packet.source();
-    of_session(receiver.tag.session(), node, source, tables, |session| {
-        session.endpoints().has(segment.protocol) && !is_answer(&segment, source, receiver, tables)
+    of_session(tag.session(), node, source, tables, |session| {
+        tag.is_open()
+            && session.endpoints().has(tag.protocol())
+            && !is_answer(packet.content(), source, receiver, tables)
     })
 }
 
@@ -131,12 +132,17 @@ fn of_session(
 
 /// Whether a datagram comes from whom its socket has turned to by itself.
 #[inline(always)]
-fn is_answer(segment: &Segment, source: Address, receiver: &Receiver, tables: &impl Tables) -> bool {
-    let sender = (source, segment.source);
-    segment.protocol == Protocol::Udp
-        && (receiver.peer == Some(sender)
-            || receiver.tag.has_any_port()
-                && tables.has_asked(&Asked::new(receiver.cookie, sender.0, sender.1)))
+fn is_answer(content: Content, source: Address, receiver: &Receiver, tables: &impl Tables) -> bool {
+    match receiver.tag.protocol() {
+        Protocol::Tcp => false,
+        Protocol::Udp if receiver.peer == Some(source) => true,
+        Protocol::Udp => match content {
+            Content::Segment(segment) if receiver.tag.has_any_port() => {
+                tables.has_asked(&Asked::new(receiver.cookie, source, segment.source))
+            }
+            _other => false,
+        },
+    }
 }
 
 /// A packet whose ports cannot be read is ours to drop only if it is for the node.

@@ -70,6 +70,15 @@ impl Endpoints {
         eventually("the connection is closed", || Ok((self.session()?["flows"] == 0).then_some(())))
     }
 
+    /// A server of alice's is held, at the latest in a while.
+    fn only_pinned_servers(&self) -> Result<()> {
+        let alice = self.scene.alice()?;
+        eventually("a server of alice's is held", || {
+            let (_server, port) = self.serve(&alice, "udp 0")?;
+            Ok(self.only_alice_reaches(port).ok())
+        })
+    }
+
     fn session(&self) -> Result<Value> {
         self.scene.session_of("alice")
     }
@@ -270,6 +279,19 @@ fn what_sockets_remember_goes_on_in_new_maps() -> Result<()> {
     node.scene.agent.start()?;
     node.lists("udp", UDP)?;
     node.only_alice_reaches(UDP)
+}
+
+#[test]
+fn a_cgroup_of_sessions_that_was_removed_and_made_anew_has_the_programs_again() -> Result<()> {
+    let node = Endpoints::new()?;
+    if node.scene.lab.has_systemd() {
+        // It is that systemd's own there.
+        return node.only_pinned_servers();
+    }
+    let slice = lab::cgroup2()?.join(node.scene.lab.sessions_cgroup());
+    std::fs::remove_dir(&slice)?;
+    eventually("the agent makes it anew", || Ok(slice.exists().then_some(())))?;
+    node.only_pinned_servers()
 }
 
 #[test]

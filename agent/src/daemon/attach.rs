@@ -49,6 +49,8 @@ impl Daemon {
             }
         }
         self.stay_first(&mut datapath, &all);
+        let endpoints_error = datapath.hold_endpoints().err().map(str::to_owned);
+        *lock(&self.endpoints_error) = endpoints_error;
         not_covered.extend(datapath.attachments().filter_map(perhaps_not_covered));
         let attachments: Vec<_> = datapath.attachments().cloned().collect();
         self.count_drops_on(attachments.iter().map(|attachment| attachment.index).collect());

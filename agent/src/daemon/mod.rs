@@ -74,7 +74,7 @@ pub(crate) struct Daemon {
     missing: Mutex<HashSet<u64>>,
     takeover: String,
     /// Why what sessions open for others to reach is not judged, if it is not.
-    endpoints_error: Option<String>,
+    endpoints_error: Mutex<Option<String>>,
     /// How often agents went on with earlier ones' sessions since the node booted.
     takeovers: u64,
     started_at: u64,

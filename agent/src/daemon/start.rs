@@ -94,7 +94,7 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         state_file: Mutex::new(state_file),
         penalties: Penalties::new(Arc::clone(&tables)),
         tables,
-        endpoints_error: datapath.endpoints().err().map(str::to_owned),
+        endpoints_error: Mutex::default(),
         datapath: Mutex::new(datapath),
         drops_counted: AtomicBool::new(true),
         coverage: Mutex::default(),

@@ -16,6 +16,7 @@ impl Daemon {
         let reload_error = lock(&self.reload_error).clone();
         let unmanaged = lock(&self.strangers).unmanaged().len();
         let locks = self.locks().list().len();
+        let endpoints_error = lock(&self.endpoints_error).clone();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -32,7 +33,7 @@ impl Daemon {
             login_ports: config.login_ports.clone(),
             attachments,
             not_covered,
-            endpoints_error: self.endpoints_error.clone(),
+            endpoints_error,
             sessions: self.sessions.len(),
             max_sessions: config.max_sessions,
             unmanaged,

@@ -38,8 +38,7 @@ pub(super) fn at_socket<F: Frame + ?Sized>(
         asked: tables.has_asked(&Asked::new(cookie, source, segment.source))?,
         never_dropped: tables.is_never_dropped(source)?,
     };
-    let mut tag = Tag::of(endpoint.session()).opened();
-    tag.set_any_port(endpoint.has_any_port());
+    let tag = Tag::of(endpoint.session(), segment.protocol).with_any_port(endpoint.has_any_port()).opened();
     Ok(Some(verdict_at_socket(packet, &Receiver { tag, cookie, peer: None }, &answers)))
 }
 

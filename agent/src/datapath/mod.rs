@@ -6,6 +6,7 @@ mod attachment;
 mod clock;
 mod clsact;
 mod contest;
+mod endpoints;
 mod error;
 mod events;
 mod grace;
@@ -40,6 +41,7 @@ pub use self::attachment::Attachment;
 pub(crate) use self::attachment::causes;
 pub use self::clock::now;
 pub use self::contest::Change;
+use self::endpoints::Endpoints;
 pub use self::error::Error;
 pub use self::events::Events;
 pub use self::judge::{Judge, Judgement};
@@ -76,8 +78,8 @@ pub struct Datapath {
     /// The programs that are loaded and pinned.
     pinned: BTreeSet<Program>,
     attached: BTreeMap<u32, Attached>,
-    /// Why what sessions open themselves is not judged, if it is not.
-    endpoints: Result<(), String>,
+    /// What judges what sessions open themselves.
+    endpoints: Endpoints,
     /// Follows closing sockets; held only so that it is clear who holds it.
     _close: FdLink,
 }
@@ -112,11 +114,6 @@ impl Datapath {
     /// Where the programs are attached.
     pub fn attachments(&self) -> impl Iterator<Item = &Attachment> {
         self.attached.values().map(|attached| &attached.attachment)
-    }
-
-    /// Whether what sessions open themselves is judged; why not, if it is not.
-    pub fn endpoints(&self) -> Result<(), &str> {
-        self.endpoints.as_ref().copied().map_err(String::as_str)
     }
 
     fn directory(&self) -> PathBuf {

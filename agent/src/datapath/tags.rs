@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, getsockname, ipproto};
 
 use super::object::TAGS;
 use super::table::errno;
-use super::{Error, Tables, network};
+use super::{Error, Tables, network, now};
 
 /// Only sockets that remember nothing (`BPF_NOEXIST`).
 const NEW: u64 = 1;
@@ -43,13 +43,13 @@ impl Tables {
     /// endpoint now. A port that the kernel has chosen counts as asked for.
     pub fn adopt(&self, socket: &OwnedFd, session: SessionId) -> Result<bool, Error> {
         let Some((protocol, local)) = bound(socket) else { return Ok(false) };
-        let tag = Tag::of(session);
+        let tag = Tag::of(session, protocol);
         let tag = if local.is_some() { tag.opened() } else { tag };
         if !self.tags.insert(socket, &tag)? {
             return Ok(false);
         }
         let (Some((address, port)), Ok(cookie)) = (local, socket_cookie(socket)) else { return Ok(false) };
-        self.list_endpoint(cookie, &Endpoint::new(&tag, protocol, address, port)).map(|()| true)
+        self.list_endpoint(cookie, &Endpoint::new(&tag, address, port, now())).map(|()| true)
     }
 }
 
@@ -63,7 +63,7 @@ fn bound(socket: &OwnedFd) -> Option<(Protocol, Option<(Address, Port)>)> {
     }
     let protocol = match socket_protocol(socket).ok()?? {
         ipproto::TCP => Protocol::Tcp,
-        ipproto::UDP => Protocol::Udp,
+        ipproto::UDP | ipproto::UDPLITE => Protocol::Udp,
         _ => return None,
     };
     let local = std::net::SocketAddr::try_from(getsockname(socket).ok()?).ok()?;

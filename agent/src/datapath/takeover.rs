@@ -12,10 +12,11 @@ use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, ProgramError, ProgramInfo, loaded_programs};
 
 use super::attachment::{self, Hold, causes};
+use super::endpoints::Endpoints;
 use super::link::{self, parse_link_name, put_in_place};
 use super::object::{self, MAPS, Program, TAGS};
 use super::pins::{self, Pins};
-use super::{Datapath, Error, Method, Settings, Tables, clsact, hooks, migration};
+use super::{Datapath, Error, Method, Settings, Tables, clsact, migration};
 use crate::interfaces::{self, Interface};
 
 /// What an agent found when it started.
@@ -71,7 +72,7 @@ pub(super) fn open(pins: Pins, settings: &Settings) -> Result<(Datapath, Takeove
 struct Started {
     ebpf: Ebpf,
     close: FdLink,
-    endpoints: Result<(), String>,
+    endpoints: Endpoints,
     takeover: Takeover,
 }
 
@@ -80,7 +81,7 @@ fn in_place(pins: &Pins, settings: &Settings) -> Result<Started, Error> {
     let directory = pins.current();
     let mut ebpf = object::load(&directory, settings)?;
     let close = pin_all(&mut ebpf, &directory)?;
-    let endpoints = hold_endpoints(&mut ebpf, &directory, settings);
+    let endpoints = Endpoints::hold(&mut ebpf, &directory, settings.sessions_cgroup.as_deref());
     let sessions = Tables::open_directory(&directory)?.sessions()?.len();
     Ok(Started { ebpf, close, endpoints, takeover: Takeover::SameVersion { sessions } })
 }
@@ -94,6 +95,8 @@ fn anew(pins: &Pins, settings: &Settings, from: Option<u32>) -> Result<Started, 
     }
     let mut ebpf = object::load(&staging, settings)?;
     let close = pin_all(&mut ebpf, &staging)?;
+    // As the tracepoint, these run before anything is copied: what they see meanwhile is in the new maps.
+    let endpoints = Endpoints::hold(&mut ebpf, &staging, settings.sessions_cgroup.as_deref());
     let takeover = match from {
         Some(version) => migrate(pins, version, &staging),
         None if pins.others()?.is_empty() => Takeover::Fresh,
@@ -101,7 +104,6 @@ fn anew(pins: &Pins, settings: &Settings, from: Option<u32>) -> Result<Started, 
             Takeover::StartedAfresh { why: "what lies there is of a version too far from this one".into() }
         }
     };
-    let endpoints = hold_endpoints(&mut ebpf, &staging, settings);
     pins.put_in_force(&staging)?;
     Ok(Started { ebpf, close, endpoints, takeover })
 }
@@ -116,18 +118,6 @@ fn keep_tags(from: &Path, staging: &Path) -> Result<(), Error> {
     }
     let new = staging.join(TAGS);
     fs::hard_link(&old, &new).map_err(Error::file(&new))
-}
-
-/// Attaches the programs of the sessions' cgroup. Where that fails flows are judged all the same, so it keeps no agent
-/// from starting.
-fn hold_endpoints(ebpf: &mut Ebpf, directory: &Path, settings: &Settings) -> Result<(), String> {
-    let Some(cgroup) = &settings.sessions_cgroup else {
-        return Err("there is no cgroup2 file system".to_owned());
-    };
-    let held = hooks::load(ebpf).and_then(|()| hooks::attach(ebpf, cgroup, directory));
-    held.map_err(|error| causes(&error)).inspect_err(|error| {
-        tracing::error!(error, "what sessions open themselves is not judged");
-    })
 }
 
 fn migrate(pins: &Pins, from: u32, staging: &Path) -> Takeover {

@@ -48,8 +48,8 @@ pub(super) fn restore(
     Some((account, Account { id, cgroup, kernel }))
 }
 
-/// Where an account's own systemd may be reached from: wherever any of its sessions may, and no longer than the last of them
-/// may. What is cut counts for nothing, unless all are.
+/// Where an account's own systemd may be reached from: where its pinned sessions may, or from anywhere if none is pinned, and no
+/// longer than the last of them may. What is cut counts for nothing, unless all are.
 fn combined(sessions: &[&Live]) -> Session {
     let uncut: Vec<&Session> =
         sessions.iter().map(|live| &live.kernel).filter(|it| it.state() == SessionState::Live).collect();
@@ -57,7 +57,7 @@ fn combined(sessions: &[&Live]) -> Session {
     let mut pins: Vec<Network> = all().flat_map(Session::pins).copied().collect();
     pins.sort_by_key(|pin| (pin.address(), pin.prefix()));
     pins.dedup();
-    let session = if all().any(Session::is_unpinned) { Session::unpinned() } else { Session::pinned(&pins) };
+    let session = if all().all(Session::is_unpinned) { Session::unpinned() } else { Session::pinned(&pins) };
     let strictest = |mode: Mode, other: Mode| if mode.weaker(other) == mode { other } else { mode };
     let modes = sessions.iter().map(|live| live.kernel.mode());
     session

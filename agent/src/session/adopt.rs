@@ -3,10 +3,13 @@
 
 use super::{Cgroups, SessionId, Sessions};
 use crate::datapath::Tables;
+use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::io;
 use std::sync::Arc;
+use std::thread;
 
 /// A cgroup that has just become a session's.
 #[derive(Debug)]
@@ -15,46 +18,72 @@ pub(super) struct Claimed {
     pub(super) session: SessionId,
 }
 
+/// Most descriptors that are looked at in a process. To list them takes a right that the agent does not have.
+const MOST: i32 = 1 << 16;
+
 impl Sessions {
-    /// Looks through the processes of cgroups that have become sessions'. Logins do not wait for it.
+    /// Looks through the processes of cgroups that have become sessions'. Nobody waits for it: closing the last copy of a
+    /// socket may take as long as its owner has asked for (`SO_LINGER`).
     pub(super) fn adopt_sockets(&self) {
         let (tables, claimed) = {
             let mut state = self.state();
             (Arc::clone(&state.tables), std::mem::take(&mut state.claimed))
         };
-        let Some(cgroups) = &self.cgroups else { return };
-        for Claimed { cgroup, session } in claimed {
-            let adopted = adopt(&tables, cgroups, &cgroup, session);
-            if adopted > 0 {
-                tracing::info!("session {session}: {adopted} sockets of {cgroup} were open already");
+        let (Some(cgroups), false) = (self.cgroups.clone(), claimed.is_empty()) else { return };
+        let looking = thread::Builder::new().name("adopt".to_owned()).spawn(move || {
+            for Claimed { cgroup, session } in claimed {
+                adopt(&tables, &cgroups, &cgroup, session);
             }
+        });
+        if let Err(error) = looking {
+            tracing::error!("sockets that were open before are not judged: {error}");
         }
     }
 }
 
-/// How many of the sockets of a cgroup's processes are endpoints now and were not before.
-fn adopt(tables: &Tables, cgroups: &Cgroups, cgroup: &str, session: SessionId) -> usize {
-    let processes = cgroups.all_processes(cgroup).into_iter();
-    let sockets = processes.flat_map(sockets_of);
-    let adopted = sockets.filter(|socket| match tables.adopt(socket, session.into()) {
-        Ok(adopted) => adopted,
-        Err(error) => {
-            tracing::warn!("session {session}: a socket of {cgroup} is not known as its own: {error}");
-            false
+/// Makes the sockets of a cgroup's processes a session's.
+fn adopt(tables: &Tables, cgroups: &Cgroups, cgroup: &str, session: SessionId) {
+    let mut adopted = 0;
+    for pid in cgroups.all_processes(cgroup) {
+        match adopt_from(tables, pid, session) {
+            Ok(count) => adopted += count,
+            // It has ended.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(
+                    "session {session}: sockets of process {pid} in {cgroup} are not judged: {error}"
+                );
+            }
         }
-    });
-    adopted.count()
+    }
+    if adopted > 0 {
+        tracing::info!("session {session}: {adopted} sockets of {cgroup} were open already");
+    }
 }
 
-/// The sockets that a process holds. Processes end, and close what they hold, at any time.
-fn sockets_of(pid: u32) -> Vec<OwnedFd> {
-    let Some(process) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Vec::new() };
-    let Ok(process) = pidfd_open(process, PidfdFlags::empty()) else { return Vec::new() };
-    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let is_socket = |entry: &fs::DirEntry| {
-        fs::read_link(entry.path())
-            .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
-    };
-    let numbers = open.filter(is_socket).filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    numbers.filter_map(|number| pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).ok()).collect()
+/// How many of a process's sockets are endpoints now and were not before. One copy is held at a time.
+fn adopt_from(tables: &Tables, pid: u32, session: SessionId) -> io::Result<usize> {
+    let ended = || io::Error::from(io::ErrorKind::NotFound);
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(ended)?;
+    let process = pidfd_open(process, PidfdFlags::empty()).map_err(|_| ended())?;
+    let mut adopted = 0;
+    for number in 0..descriptors(pid)?.min(MOST) {
+        let socket = match pidfd_getfd(&process, number, PidfdGetfdFlags::empty()) {
+            Ok(socket) => socket,
+            Err(Errno::BADF) => continue,
+            Err(Errno::SRCH) => break,
+            Err(error) => return Err(error.into()),
+        };
+        if FileType::from_raw_mode(fstat(&socket)?.st_mode) == FileType::Socket {
+            adopted += usize::from(tables.adopt(&socket, session.into()).map_err(io::Error::other)?);
+        }
+    }
+    Ok(adopted)
+}
+
+/// How many slots for descriptors a process has (proc(5), `FDSize`).
+fn descriptors(pid: u32) -> io::Result<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let size = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+    Ok(size.and_then(|size| size.trim().parse().ok()).unwrap_or(MOST))
 }

@@ -73,14 +73,26 @@ impl Cgroups {
         moved.map(|()| cgroup)
     }
 
+    /// Whether a cgroup lies below a slice.
+    #[must_use]
+    pub fn is_below(cgroup: &str, slice: &str) -> bool {
+        let inside = cgroup.trim_start_matches('/').strip_prefix(slice.trim_matches('/'));
+        inside.is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// Removes a cgroup that [`Cgroups::make`] has made, if nobody is in it.
+    pub fn remove_own(&self, cgroup: &str) {
+        if cgroup.rsplit('/').next().is_some_and(is_own) {
+            // The kernel removes none that somebody is in.
+            let _populated = fs::remove_dir(self.path(cgroup));
+        }
+    }
+
     /// Removes what [`Cgroups::make`] has made below a slice and what nobody is in any more.
     pub fn tidy(&self, slice: &str) {
         for entry in fs::read_dir(self.path(slice)).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let is_own = |name: &str| name.starts_with(OWN) && name.ends_with(SCOPE);
-            if name.to_str().is_some_and(is_own) {
-                // The kernel removes none that somebody is in.
-                let _populated = fs::remove_dir(entry.path());
+            if let Some(name) = entry.file_name().to_str() {
+                self.remove_own(&format!("{slice}/{name}"));
             }
         }
     }
@@ -131,6 +143,11 @@ impl Cgroups {
     fn path(&self, cgroup: &str) -> PathBuf {
         self.root.join(cgroup.trim_start_matches('/'))
     }
+}
+
+/// Whether the last part of a path is a name that [`Cgroups::make`] gives.
+fn is_own(name: &str) -> bool {
+    name.starts_with(OWN) && name.ends_with(SCOPE)
 }
 
 /// The mount point of a mountinfo line of type cgroup2 whose root is the whole hierarchy.

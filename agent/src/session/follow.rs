@@ -29,8 +29,9 @@ impl Sessions {
             self.end_what_is_cut(&mut state, |_| true);
             ended
         };
-        if let (false, Some(cgroups)) = (ended.is_empty(), &self.cgroups) {
-            cgroups.tidy(&self.slice);
+        if let Some(cgroups) = &self.cgroups {
+            let own = ended.iter().filter_map(|ended| ended.live.record.cgroup.as_deref());
+            own.for_each(|cgroup| cgroups.remove_own(cgroup));
         }
         self.follow_latest_logins();
         self.adopt_sockets();

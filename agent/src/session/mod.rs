@@ -145,8 +145,10 @@ impl Sessions {
     /// All of them as they are listed, the oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<SessionStatus> {
-        let state = self.state();
-        snapshot::listing(state.live.values(), &state.tables)
+        // The kernel may hold many endpoints: no login waits while they are read.
+        let tables = Arc::clone(&self.state().tables);
+        let endpoints = snapshot::endpoints(&tables);
+        snapshot::listing(self.state().live.values(), endpoints, &tables)
     }
 
     /// The connections that belong to sessions.

@@ -1,6 +1,6 @@
 //! Opening a session: into the kernel's maps before the user's process exists.
 
-use super::{Live, Record, RecordTooLong, SessionId, Sessions, State, own};
+use super::{Cgroups, Live, Record, RecordTooLong, SessionId, Sessions, State, own};
 use crate::audit::{Subject, What};
 use crate::clock;
 use crate::connections::Connection;
@@ -92,8 +92,7 @@ impl Sessions {
                 return Err(OpenError::Late);
             }
             let kernel = kernel_session(&opening, state.clock.deadline(opening.ends_at));
-            insert(&state, &record, &kernel, connection)?;
-            let cgroup = own::claim(&state.tables, self.cgroups.as_ref(), &record);
+            let cgroup = insert(&state, self.cgroups.as_ref(), &record, &kernel, connection)?;
             let live = Live {
                 record: record.clone(),
                 kernel,
@@ -168,14 +167,27 @@ pub(crate) fn kernel_mode(mode: Mode) -> agent_ebpf::Mode {
     }
 }
 
-/// Session first, then its flow: a packet never finds a flow without a session. On failure nothing stays behind.
-fn insert(state: &State, record: &Record, kernel: &Session, connection: Connection) -> Result<(), OpenError> {
-    let id = record.id.into();
-    state.tables.insert_session(id, kernel, &record.encode()?)?;
+/// Session first, then its cgroup and its flow: nothing is ever found of a session that is not there. On failure nothing
+/// stays behind. The number of its cgroup, if it has one.
+fn insert(
+    state: &State,
+    cgroups: Option<&Cgroups>,
+    record: &Record,
+    kernel: &Session,
+    connection: Connection,
+) -> Result<Option<u64>, OpenError> {
+    let (tables, id) = (&state.tables, record.id.into());
+    tables.insert_session(id, kernel, &record.encode()?)?;
     let key = FlowKey::tcp(connection.peer, connection.local);
-    if let Err(error) = state.tables.insert_flow(&key, &Flow::of(id, connection.cookie)) {
-        state.tables.remove_session(id)?;
-        return Err(error.into());
+    let inserted = own::claim(tables, cgroups, record).and_then(|cgroup| {
+        let flow = tables.insert_flow(&key, &Flow::of(id, connection.cookie));
+        match (flow, cgroup) {
+            (Err(error), Some(cgroup)) => tables.remove_cgroup(cgroup).and(Err(error)),
+            (flow, cgroup) => flow.map(|()| cgroup),
+        }
+    });
+    if inserted.is_err() {
+        tables.remove_session(id)?;
     }
-    Ok(())
+    Ok(inserted?)
 }

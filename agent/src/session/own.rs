@@ -3,21 +3,28 @@
 use super::account::{self, Accounts};
 use super::adopt::Claimed;
 use super::{Cgroups, Live, Record, SessionId, Sessions, State};
-use crate::datapath::Tables;
+use crate::datapath::{Error, Tables};
 use std::collections::HashMap;
 
 impl Sessions {
     /// The cgroup of a session that opens: that which logind has made for it, or one that is made here.
     pub(super) fn cgroup_for(&self, id: SessionId, monitor: u32) -> Option<String> {
         let cgroups = self.cgroups.as_ref()?;
-        cgroups.of_session(monitor).or_else(|| {
+        let found = cgroups.of_session(monitor).or_else(|| {
             let made = cgroups.make(&self.slice, id, monitor);
             made.inspect_err(|error| tracing::warn!("session {id} has no cgroup of its own: {error}")).ok()
-        })
+        });
+        if let Some(cgroup) = &found
+            && !Cgroups::is_below(cgroup, &self.slice)
+        {
+            let slice = &self.slice;
+            tracing::warn!(
+                "session {id}: what it opens is not judged: {cgroup} is not below {slice} (sessions_cgroup)"
+            );
+        }
+        found
     }
-}
 
-impl Sessions {
     /// Brings the accounts in line with their sessions.
     pub(super) fn settle_accounts(&self, state: &mut State) {
         if let Some(cgroups) = &self.cgroups {
@@ -26,16 +33,15 @@ impl Sessions {
     }
 }
 
-/// Tells the kernel programs whose cgroup a session's is; its number.
-pub(super) fn claim(tables: &Tables, cgroups: Option<&Cgroups>, record: &Record) -> Option<u64> {
-    let id = cgroups?.id(record.cgroup.as_deref()?)?;
-    match tables.insert_cgroup(id, record.id.into()) {
-        Ok(()) => Some(id),
-        Err(error) => {
-            tracing::error!("session {}: what it opens itself is not judged: {error}", record.id);
-            None
-        }
-    }
+/// Tells the kernel programs whose cgroup a session's is; its number, if it has one.
+pub(super) fn claim(
+    tables: &Tables,
+    cgroups: Option<&Cgroups>,
+    record: &Record,
+) -> Result<Option<u64>, Error> {
+    let number = || cgroups?.id(record.cgroup.as_deref()?);
+    let Some(id) = number() else { return Ok(None) };
+    tables.insert_cgroup(id, record.id.into()).map(|()| Some(id))
 }
 
 /// A session is over: what is made in its cgroup from now on is nobody's.
@@ -57,7 +63,11 @@ pub(super) fn settle(
     let known: HashMap<u64, _> = tables.cgroups().unwrap_or_default().into_iter().collect();
     let mut claimed = Vec::new();
     for session in live.values_mut() {
-        session.cgroup = claim(tables, Some(cgroups), &session.record);
+        let id = session.record.id;
+        session.cgroup = claim(tables, Some(cgroups), &session.record).unwrap_or_else(|error| {
+            tracing::error!("session {id}: what it opens itself is not judged: {error}");
+            None
+        });
         let is_new = |id: &u64| !known.contains_key(id);
         if let (Some(_), Some(cgroup)) = (session.cgroup.filter(is_new), &session.record.cgroup) {
             claimed.push(Claimed { cgroup: cgroup.clone(), session: session.record.id });

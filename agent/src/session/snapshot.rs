@@ -18,12 +18,15 @@ use std::path::Path;
 /// There are no such maps, or the caller may not open them.
 pub fn sessions(bpf_pin_dir: &Path) -> Result<Vec<SessionStatus>, Error> {
     let tables = Tables::open(bpf_pin_dir)?;
-    Ok(listing(all(&tables, None)?.live.values(), &tables))
+    Ok(listing(all(&tables, None)?.live.values(), endpoints(&tables), &tables))
 }
 
 /// Sessions as they are listed.
-pub(super) fn listing<'a>(live: impl Iterator<Item = &'a Live>, tables: &Tables) -> Vec<SessionStatus> {
-    let mut endpoints = endpoints(tables);
+pub(super) fn listing<'a>(
+    live: impl Iterator<Item = &'a Live>,
+    mut endpoints: Endpoints,
+    tables: &Tables,
+) -> Vec<SessionStatus> {
     let mut sessions: Vec<_> = live
         .map(|session| SessionStatus {
             record: session.record.clone(),
@@ -37,9 +40,12 @@ pub(super) fn listing<'a>(live: impl Iterator<Item = &'a Live>, tables: &Tables)
     sessions
 }
 
-/// What each session has opened for others to reach, in order.
-fn endpoints(tables: &Tables) -> HashMap<SessionId, Vec<EndpointStatus>> {
-    let mut by_session: HashMap<SessionId, Vec<EndpointStatus>> = HashMap::new();
+/// What each session has opened for others to reach.
+pub(super) type Endpoints = HashMap<SessionId, Vec<EndpointStatus>>;
+
+/// The same, in order.
+pub(super) fn endpoints(tables: &Tables) -> Endpoints {
+    let mut by_session = Endpoints::new();
     let listed = tables.endpoints().inspect_err(|error| tracing::warn!("endpoints are not listed: {error}"));
     for (_, endpoint) in listed.unwrap_or_default() {
         let Some(protocol) = endpoint.protocol() else { continue };

@@ -65,7 +65,8 @@ fn what_an_accounts_own_systemd_runs_is_held_to_where_its_sessions_are() -> Resu
     let _lingering = node.serves(UDP)?;
     assert!(node.elsewhere_reaches(UDP)?, "nobody has logged in");
 
-    let mut session = scene.at_alice(&scene.alice()?).stay()?;
+    let alice = scene.alice()?;
+    let mut session = scene.at_alice(&alice).stay()?;
     eventually("what ran before is held too", || Ok((!node.elsewhere_reaches(UDP)?).then_some(())))?;
     node.endpoints.only_alice_reaches(UDP)?;
     let _started = node.serves(UDP + 1)?;
@@ -75,10 +76,16 @@ fn what_an_accounts_own_systemd_runs_is_held_to_where_its_sessions_are() -> Resu
     scene.deserted()?;
     node.endpoints.only_alice_reaches(UDP)?;
 
-    // A session that may be anywhere may have started it as well.
+    // A session that may be anywhere opens nothing for the others; it is another matter if there is no other.
     let order = Order { options: &[crate::scene::OPEN], ..Order::login("alice", &["alice"]) };
     let open = scene.ca.issue("alice-open", &order)?;
+    let mut pinned = scene.at_alice(&alice).stay()?;
     let _anywhere = scene.at_alice(&open).stay()?;
+    node.endpoints.only_alice_reaches(UDP)?;
+    pinned.hang_up()?;
+    eventually("only the one that may be anywhere is left", || {
+        Ok((scene.sessions()?.len() == 1).then_some(()))
+    })?;
     assert!(datagram_comes_back(&scene.lab.elsewhere(), (NODE_V4, UDP), SOON)?);
     scene.agent.told(&["lock", "--user", "example.com/alice"])?;
     node.endpoints.nobody_reaches(UDP)?;

@@ -9,7 +9,7 @@ use agent_ebpf::{
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
-use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
+use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use aya_log_ebpf::debug;
 
@@ -110,7 +110,7 @@ impl Tables for Maps {
         let violated = unsafe { VIOLATIONS.get(violation) }?;
         // SAFETY: as for flows.
         let endpoint = unsafe { ENDPOINTS.get(violated.cookie()) }?;
-        violated.is_still(endpoint).then(|| endpoint.session())
+        violated.is_still(endpoint, self.now()).then(|| endpoint.session())
     }
 
     #[inline(always)]
@@ -193,8 +193,16 @@ impl Maps {
 
     /// Lists an endpoint. If there is no room, its packets are judged at the socket all the same.
     #[inline(always)]
-    pub(crate) fn list_endpoint(&self, cookie: SocketCookie, endpoint: &Endpoint) {
+    pub(crate) fn list_endpoint(&self, cookie: SocketCookie, tag: &Tag, local: (Address, Port)) {
+        let endpoint = Endpoint::new(tag, local.0, local.1, Self::unique());
         let _full = ENDPOINTS.insert(cookie, endpoint, 0);
+    }
+
+    /// A number that was never given before, by the finest of clocks.
+    #[inline(always)]
+    fn unique() -> u64 {
+        // SAFETY: reads a clock.
+        unsafe { bpf_ktime_get_ns() }
     }
 
     /// Takes an endpoint off the list.
@@ -207,31 +215,47 @@ impl Maps {
     #[inline(always)]
     pub(crate) fn unlearn(&self, cookie: SocketCookie) {
         if let Some(endpoint) = ENDPOINTS.get_ptr_mut(cookie) {
-            // SAFETY: the offset lies inside the record.
-            add_one(unsafe { endpoint.byte_add(Endpoint::GENERATION_AT) }.cast());
+            // SAFETY: an aligned word of the entry, which is written as a whole.
+            unsafe { (*endpoint).set_generation(Self::unique()) };
         }
     }
 
     /// A socket has sent there of its own accord.
     #[inline(always)]
     pub(crate) fn remember_asked(&self, asked: &Asked) {
-        let _lost = ASKED.insert(asked, 1, 0);
+        // One that is known is not inserted again: that would cost others theirs.
+        if !self.has_asked(asked) {
+            let _lost = ASKED.insert(asked, 1, 0);
+        }
     }
 
-    /// Lets devices drop what a socket has just dropped, as long as both it and its session are what they are.
+    /// The generation of an endpoint, if it is listed.
+    #[inline(always)]
+    pub(crate) fn generation(&self, cookie: SocketCookie) -> Option<u64> {
+        // SAFETY: the number is copied.
+        unsafe { ENDPOINTS.get(cookie) }.map(Endpoint::generation)
+    }
+
+    /// Lets devices drop for a while what a socket has just dropped, as long as both it and its session are what they are.
     #[inline(never)]
-    pub(crate) fn learn(&self, cookie: SocketCookie, violation: &Violation, port: Port, class: PortClass) {
+    pub(crate) fn learn(
+        &self,
+        violation: &Violation,
+        violated: (SocketCookie, u64),
+        port: Port,
+        class: PortClass,
+    ) {
+        let now = self.now();
         // SAFETY: this CPU's own slot, as for the counters.
-        let may = LEARN_BUDGET.get_ptr_mut(0).is_some_and(|budget| unsafe { (*budget).take(self.now()) });
-        // SAFETY: as for flows.
-        let (true, Some(endpoint)) = (may, unsafe { ENDPOINTS.get(cookie) }) else { return };
-        let violated = Violated::new(cookie, endpoint.generation());
-        let _lost = VIOLATIONS.insert(violation, violated, 0);
+        if !LEARN_BUDGET.get_ptr_mut(0).is_some_and(|budget| unsafe { (*budget).take(now) }) {
+            return;
+        }
+        let _lost = VIOLATIONS.insert(violation, Violated::new(violated.0, violated.1, now), 0);
         if let Some(ports) = PORTS.get_ptr_mut(0) {
-            // SAFETY: one byte of the map's only entry. If the agent writes the classes at the same time, this bit is lost
-            // and learnt again with the next violation.
-            let known = unsafe { (*ports).class_mut(port) };
-            *known = known.with(class);
+            let (at, bits) = Ports::word_of(port, class);
+            // SAFETY: the offset of an aligned word inside the map's only entry. If the agent writes the classes at the same
+            // time, this bit may be lost, and is learnt again with the next violation.
+            set_bits(unsafe { ports.byte_add(at) }.cast(), bits);
         }
     }
 
@@ -283,6 +307,18 @@ fn count_on(interface: u32) {
 fn within_budget(now: Nanoseconds) -> bool {
     // SAFETY: this CPU's own slot, as above.
     EVENT_BUDGET.get_ptr_mut(0).is_some_and(|budget| unsafe { (*budget).take(now) })
+}
+
+/// Sets bits where other CPUs may write too.
+#[inline(always)]
+fn set_bits(word: *mut u64, bits: u64) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: an atomic operation on a word of a map entry that was just looked up.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({word} + 0) |= {bits}", word = in(reg) word, bits = in(reg) bits)
+    };
+    #[cfg(not(target_arch = "bpf"))]
+    let _ = (word, bits);
 }
 
 /// Adds one where other CPUs may add too; the target has no `AtomicU64::fetch_add`.

@@ -7,7 +7,7 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use agent_ebpf::{Address, Port, SocketCookie, Tag};
+use agent_ebpf::{Address, Port, Protocol, SocketCookie, Tag};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{
     BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE, bpf_map_type, bpf_sock, bpf_sock_addr,
@@ -24,6 +24,11 @@ use aya_ebpf::programs::{SkBuffContext, SockAddrContext, SockContext, SockOpsCon
 const AF_INET: u32 = 2;
 /// `TCP_ESTABLISHED` of `include/net/tcp_states.h`: of a UDP socket, that it is connected.
 const ESTABLISHED: u32 = 1;
+/// `linux/in.h`.
+const IPPROTO_TCP: u32 = 6;
+const IPPROTO_UDP: u32 = 17;
+const IPPROTO_UDPLITE: u32 = 136;
+const IPPROTO_MPTCP: u32 = 262;
 /// How deep below the root of the hierarchy a session's cgroup may lie.
 const DEPTH: i32 = 12;
 
@@ -86,18 +91,21 @@ pub(crate) trait Socket: EbpfContext {
         unsafe { storage(self.socket(), None).map(|tag| *tag) }
     }
 
-    /// Changes what the socket remembers; false if that is nothing.
+    /// Changes what the socket remembers, if it remembers anything. Of threads that change it at once, one wins.
     #[inline(always)]
-    fn change_tag(&self, change: impl FnOnce(&mut Tag)) -> bool {
-        // SAFETY: as above. Threads of one process that change it at once write bytes, one or the other.
-        unsafe { storage(self.socket(), None).map(|tag| change(&mut *tag)).is_some() }
+    fn change_tag(&self, change: impl FnOnce(Tag) -> Tag) {
+        // SAFETY: as above.
+        if let Some(tag) = unsafe { storage(self.socket(), None) } {
+            // SAFETY: as above; whole words are read and written.
+            unsafe { *tag = change(*tag) };
+        }
     }
 
-    /// Has the socket remember this if it remembers nothing.
+    /// Has the socket remember this if it remembers nothing; false if it cannot.
     #[inline(always)]
-    fn insert_tag(&self, mut tag: Tag) {
+    fn insert_tag(&self, mut tag: Tag) -> bool {
         // SAFETY: as above.
-        let _full = unsafe { storage(self.socket(), Some(&mut tag)) };
+        unsafe { storage(self.socket(), Some(&mut tag)) }.is_some()
     }
 
     /// The socket's cookie.
@@ -188,11 +196,15 @@ fn innermost<T>(what: impl Fn(u64) -> Option<T>, ancestor: impl Fn(i32) -> u64) 
     found
 }
 
-/// The IP protocol number of a socket that was just bound.
+/// The protocol that a socket counts as, if it is one of those that are held.
 #[inline(always)]
-pub(crate) fn protocol(context: &SockContext) -> u32 {
+pub(crate) fn protocol(context: &SockContext) -> Option<Protocol> {
     // SAFETY: the context is the kernel's for as long as the program runs.
-    unsafe { (*context.sock).protocol }
+    match unsafe { (*context.sock).protocol } {
+        IPPROTO_TCP | IPPROTO_MPTCP => Some(Protocol::Tcp),
+        IPPROTO_UDP | IPPROTO_UDPLITE => Some(Protocol::Udp),
+        _other => None,
+    }
 }
 
 /// Where a socket that was just bound is reached. A program of one family may read addresses of that one alone.
@@ -227,18 +239,15 @@ pub(crate) fn listens_at(context: &SockOpsContext) -> (Address, Port) {
 
 /// Whom the socket that a packet has come to is connected to.
 #[inline(always)]
-pub(crate) fn peer_of_receiver(context: &SkBuffContext) -> Option<(Address, Port)> {
+pub(crate) fn peer_of_receiver(context: &SkBuffContext) -> Option<Address> {
     let socket = received_by(context);
     if socket.is_null() {
         return None;
     }
     // SAFETY: the socket is the context's, and was just found to be one.
-    let (state, family, ip4, ip6, port) = unsafe {
-        ((*socket).state, (*socket).family, (*socket).dst_ip4, (*socket).dst_ip6, (*socket).dst_port)
-    };
-    // The port lies there in network order.
-    let port = Port::from_octets((port as u16).to_ne_bytes());
-    (state == ESTABLISHED).then(|| (address(family, ip4, ip6), port))
+    let (state, family, ip4, ip6) =
+        unsafe { ((*socket).state, (*socket).family, (*socket).dst_ip4, (*socket).dst_ip6) };
+    (state == ESTABLISHED).then(|| address(family, ip4, ip6))
 }
 
 /// Whether the address that a socket is to be bound to leaves the port to the kernel.
