@@ -4,6 +4,8 @@
 mod balancers;
 /// The play: its steps in order, and the table at the end.
 mod play;
+/// The third part: what a session opens is held, too.
+mod roaming;
 /// The stage: node, authority, sshd, agent.
 mod stage;
 
@@ -21,7 +23,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let logs = std::env::args().any(|argument| argument == "--logs");
-    match play::run(logs).and_then(|right| Ok(balancers::play()? && right)) {
+    let parts = || -> anyhow::Result<bool> {
+        Ok([play::run(logs)?, balancers::play()?, roaming::play()?].into_iter().all(|right| right))
+    };
+    match parts() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

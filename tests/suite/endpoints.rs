@@ -194,6 +194,38 @@ fn a_server_of_both_families_is_held_to_a_pin_of_one() -> Result<()> {
 }
 
 #[test]
+fn a_server_of_udp_lite_is_held_like_one_of_udp() -> Result<()> {
+    let node = Endpoints::new()?;
+    let (_server, port) = node.serve(&node.scene.alice()?, &format!("udp {UDP} lite"))?;
+    let answered = |from: &Place, seconds: &str| -> Result<bool> {
+        let arguments = [SERVER, "lite", &NODE_V4.to_string(), &port.to_string(), seconds];
+        Ok(from.output(Place::command("/usr/bin/python3").args(arguments))?.status.success())
+    };
+    assert!(answered(&node.scene.lab.alice(), "10")?);
+    assert!(!answered(&node.scene.lab.elsewhere(), "0.4")?);
+    Ok(())
+}
+
+#[test]
+fn a_cut_ends_what_a_session_has_opened_itself() -> Result<()> {
+    let node = Endpoints::new()?;
+    let oracle = node.scene.lab.elsewhere().enter(|| UdpSocket::bind((ELSEWHERE.v4, 53)))??;
+    oracle.set_read_timeout(Some(SOON))?;
+    let login = node.scene.at_alice(&node.scene.alice()?);
+    let client = format!("/usr/bin/python3 {SERVER} asks {} 53 0 >answer", ELSEWHERE.v4);
+    login.succeed(&format!("setsid {client} </dev/null 2>&1 &"))?;
+    let (_, asker) = oracle.recv_from(&mut [0; 8])?;
+    node.scene.agent.told(&["cut", text(&node.session()?, "id")?])?;
+    oracle.send_to(b"answer", asker)?;
+    let answer = eventually("the client has given up", || {
+        let answer = node.scene.lab.node().read("/home/alice/answer")?;
+        Ok((!answer.is_empty()).then_some(answer))
+    })?;
+    assert_eq!(answer.trim(), "nothing");
+    Ok(())
+}
+
+#[test]
 fn a_tcp_listener_is_held_where_a_role_says_so_and_left_open_where_none_does() -> Result<()> {
     let node = Endpoints::new()?;
     for (role, mptcp, held) in
@@ -300,7 +332,7 @@ fn answers_come_to_a_client_that_asked_and_nobody_else_gets_in_there() -> Result
     let alice = node.scene.alice()?;
     let oracle = node.scene.lab.elsewhere().enter(|| UdpSocket::bind((ELSEWHERE.v4, 53)))??;
     oracle.set_read_timeout(Some(SOON))?;
-    for (own, answered) in [(0, true), (4_000, false)] {
+    for (own, answered) in [("0", true), ("unbound", true), ("4000", false)] {
         let login = node.scene.at_alice(&alice);
         let command = format!("exec /usr/bin/python3 {SERVER} asks {} 53 {own}", ELSEWHERE.v4);
         let mut client = login.run_at_terminal(&command)?;

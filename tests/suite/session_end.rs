@@ -115,12 +115,15 @@ fn a_cut_that_is_to_kill_ends_all_that_the_session_has_started() -> Result<()> {
 }
 
 #[test]
-fn without_a_scope_killing_ends_no_more_than_the_connection() -> Result<()> {
+fn where_nobody_else_makes_a_scope_killing_ends_the_one_that_the_agent_has_made() -> Result<()> {
     let scene = Scene::new("enforce", |agent| agent.line("on_cut = \"kill\""), |sshd| sshd)?;
     let (alice, mut bob) = (scene.alice()?, scene.at_alice(&scene.bob()?).stay()?);
+    scene.at_alice(&alice).succeed("setsid sleep 1000 </dev/null >/dev/null 2>&1 &")?;
     let mut session = scene.at_alice(&alice).stay()?;
+    assert!(text(&scene.session_of("alice")?, "cgroup")?.ends_with(".scope"));
     scene.agent.told(&["lock", "--login", "alice"])?;
     within(Duration::from_secs(3), "the client notices", || session.ended())?;
+    eventually("only bob's session is left", || Ok((scene.sessions()?.len() == 1).then_some(())))?;
     assert!(bob.echoes("still here", Duration::from_secs(5))?);
     Ok(())
 }

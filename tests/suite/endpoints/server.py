@@ -5,9 +5,13 @@ import subprocess
 import sys
 
 
-def udp(family, port):
-    server = socket.socket(family, socket.SOCK_DGRAM)
-    server.bind(("", port))
+UDP_LITE = 136
+
+
+def udp(family, port, protocol=0):
+    server = socket.socket(family, socket.SOCK_DGRAM, protocol)
+    if port is not None:
+        server.bind(("", port))
     return server
 
 
@@ -24,19 +28,26 @@ def say(server):
 def main(kind, *arguments):
     if kind == "udp":
         port = int(arguments[0])
-        server = udp(socket.AF_INET6 if "6" in arguments else socket.AF_INET, port)
+        protocol = UDP_LITE if "lite" in arguments else 0
+        server = udp(socket.AF_INET6 if "6" in arguments else socket.AF_INET, port, protocol)
         say(server)
         echo(server)
     elif kind == "asks":
-        # A client that leaves its port to the kernel, or not, and turns to somebody by itself.
-        address, port, own = arguments[0], int(arguments[1]), int(arguments[2])
-        client = udp(socket.AF_INET, own)
+        # A client that is bound to a port, to any, or not at all, and turns to somebody by itself.
+        address, port, own = arguments[0], int(arguments[1]), arguments[2]
+        client = udp(socket.AF_INET, None if own == "unbound" else int(own))
         client.settimeout(10)
         client.sendto(b"asked", (address, port))
         try:
             print(client.recv(2048).decode(), flush=True)
         except TimeoutError:
             print("nothing", flush=True)
+    elif kind == "lite":
+        # A client of UDP-Lite: whether it is answered.
+        client = udp(socket.AF_INET, None, UDP_LITE)
+        client.settimeout(float(arguments[2]))
+        client.sendto(b"word", (arguments[0], int(arguments[1])))
+        client.recv(2048)
     elif kind == "connects":
         # Connects and lets go again at each line from its input; echoes all the time.
         address, port, own = arguments[0], int(arguments[1]), int(arguments[2])

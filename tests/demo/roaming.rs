@@ -1,0 +1,178 @@
+//! The third part: what a session opens is held, too. A real mosh roams.
+
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use lab::{
+    ALICE, Agent, AgentSetup, Ca, Identity, Lab, Login, Mosh, Order, Sshd, SshdSetup, Terminal, eventually,
+    move_to,
+};
+
+use crate::screen::Screen;
+
+/// Where alice moves to.
+const MOVED: Ipv4Addr = Ipv4Addr::new(198, 51, 111, 77);
+const ROLE: &str = r#"extension:roles@cotter=["roaming"]"#;
+
+/// A step: its heading, and what happens; the answer says in one line how it came out.
+type Step = (&'static str, fn(&mut Roaming) -> Result<String>);
+
+const STEPS: [Step; 4] = [
+    ("Alice starts mosh, and her ssh connection is closed", starts),
+    ("She moves, and mosh follows her: to the node, but no further", moves),
+    ("She logs in again from there, and mosh goes on", logs_in_again),
+    ("A copy of her mosh turns up where she was", copy_turns_up),
+];
+
+/// A node, and alice with a mosh.
+struct Roaming {
+    screen: Screen,
+    terminal: Option<Terminal>,
+    alice: Identity,
+    _sshd: Sshd,
+    agent: Agent,
+    ca: Ca,
+    lab: Lab,
+}
+
+/// Plays all of it; whether every step came out right.
+pub(crate) fn play() -> Result<bool> {
+    let screen = Screen::new();
+    screen.title("What a session opens is held, too: a real mosh");
+    screen.say("  alice      198.51.111.1  where alice is at first, and 198.51.111.77 where she goes");
+    screen.say(
+        "  node       198.51.100.10 enforces; her role says pin_source_ip: true, on_new_address: follow",
+    );
+    let mut roaming = Roaming::set(screen)?;
+    let rows: Vec<_> = (1..).zip(STEPS).map(|(number, step)| roaming.play(number, step)).collect();
+    screen.table(["step", "outcome", "time"], &rows);
+    let right = rows.iter().all(|(right, _)| *right);
+    let verdict = if right { "every step came out right" } else { "not every step came out right" };
+    drop(roaming);
+    screen.say("");
+    screen.outcome(right, verdict);
+    Ok(right)
+}
+
+impl Roaming {
+    fn set(screen: Screen) -> Result<Self> {
+        let lab = Lab::start()?;
+        let ca = Ca::new(lab.node(), "example")?;
+        let agent = AgentSetup::new("enforce")
+            .cluster("example.com", &ca, "roles_from = \"cotter\"")?
+            .role("roaming", &["pin_source_ip: true", "on_new_address: follow"])
+            .start(&lab)?;
+        let sshd = SshdSetup::with_cotter(&ca)?.start(&lab)?;
+        let pin = format!("{}/32", ALICE.v4);
+        let alice = ca.issue("alice", &order(&pin))?;
+        Ok(Self { screen, terminal: None, alice, _sshd: sshd, agent, ca, lab })
+    }
+
+    fn play(&mut self, number: usize, (heading, act): Step) -> (bool, [String; 3]) {
+        let screen = self.screen;
+        screen.step(number, heading);
+        let start = Instant::now();
+        let (right, outcome) = match act(self) {
+            Ok(outcome) => (true, outcome),
+            Err(error) => (false, format!("{error:#}")),
+        };
+        screen.outcome(right, &outcome);
+        let outcome = outcome.lines().next().unwrap_or_default().to_owned();
+        (right, [heading.to_owned(), outcome, format!("{:.1} s", start.elapsed().as_secs_f32())])
+    }
+
+    fn terminal(&mut self) -> Result<&mut Terminal> {
+        match &mut self.terminal {
+            Some(terminal) => Ok(terminal),
+            None => bail!("no mosh runs"),
+        }
+    }
+
+    /// Types a command into mosh.
+    fn types(&mut self, word: &str) -> Result<()> {
+        let line = format!("echo {word}$((40+2))");
+        self.screen.command("alice, in mosh", &line);
+        self.terminal()?.press(&format!("{line}\r"))
+    }
+
+    /// Waits for what the command prints.
+    fn shows(&mut self, word: &str) -> Result<()> {
+        let answer = format!("{word}42");
+        self.terminal()?.shows(&answer, |screen| screen.contains(&answer))?;
+        self.screen.printed(&answer);
+        Ok(())
+    }
+
+    fn moves_to(&self, address: Ipv4Addr) -> Result<()> {
+        self.screen.say(&format!("what alice's machine sends comes from {address} from now on"));
+        move_to(&self.lab.alice(), address)
+    }
+
+    /// Waits until datagrams are dropped, and looks that the command was not answered.
+    fn is_not_answered(&mut self, word: &str, dropped: u64) -> Result<u64> {
+        let now = eventually("her datagrams are dropped", || {
+            let now = self.dropped()?;
+            Ok((now > dropped + 2).then_some(now))
+        })?;
+        if self.terminal()?.shows("the screen", |_| true)?.contains(&format!("{word}42")) {
+            bail!("mosh went on");
+        }
+        Ok(now - dropped)
+    }
+
+    fn dropped(&self) -> Result<u64> {
+        let listed = self.agent.json(&["sessions"])?;
+        let sessions = listed["sessions"].as_array().into_iter().flatten();
+        Ok(sessions.filter_map(|session| session["dropped"].as_u64()).sum())
+    }
+
+    fn administrator(&self, arguments: &[&str]) -> Result<()> {
+        self.screen.command("node", format_args!("cotter-agent {}", arguments.join(" ")));
+        self.screen.printed(&self.agent.told(arguments)?);
+        Ok(())
+    }
+}
+
+fn order(pin: &str) -> Order<'_> {
+    Order { options: &[ROLE], ..Order::login("alice", &["alice"]) }.pinned(pin)
+}
+
+fn starts(roaming: &mut Roaming) -> Result<String> {
+    let login = Login::new(&roaming.lab.alice(), &roaming.alice, "alice");
+    roaming.screen.command("alice", "mosh alice@198.51.100.10");
+    let mosh = Mosh::start(&login)?;
+    roaming.terminal = Some(mosh.client(&roaming.lab.alice())?);
+    roaming.types("hello")?;
+    roaming.shows("hello")?;
+    roaming.administrator(&["sessions"])?;
+    Ok(format!("mosh answers at UDP port {}", mosh.port))
+}
+
+fn moves(roaming: &mut Roaming) -> Result<String> {
+    let before = roaming.dropped()?;
+    roaming.moves_to(MOVED)?;
+    roaming.types("moved")?;
+    let dropped = roaming.is_not_answered("moved", before)?;
+    Ok(format!("frozen: {dropped} datagrams dropped, address_mismatch"))
+}
+
+fn logs_in_again(roaming: &mut Roaming) -> Result<String> {
+    let pin = format!("{MOVED}/32");
+    roaming.ca.certify(&roaming.alice, &order(&pin))?;
+    let login = Login::new(&roaming.lab.alice(), &roaming.alice, "alice");
+    roaming.screen.command("alice", format_args!("{login} true"));
+    login.succeed("true")?;
+    roaming.shows("moved")?;
+    Ok(format!("the session is pinned to {MOVED} now, and what she typed is answered"))
+}
+
+fn copy_turns_up(roaming: &mut Roaming) -> Result<String> {
+    let before = roaming.dropped()?;
+    roaming.moves_to(ALICE.v4)?;
+    roaming.types("copy")?;
+    let dropped = roaming.is_not_answered("copy", before)?;
+    roaming.moves_to(MOVED)?;
+    roaming.shows("copy")?;
+    Ok(format!("{dropped} datagrams dropped; from {MOVED} it goes on"))
+}
