@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::process::Output;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use lab::{ALICE, AgentSetup, Authority, Haproxy, Https, INSIDE, Lab, NODE_V4, Nginx, Place, until_closed};
 
+use crate::part::{self, Step};
 use crate::screen::Screen;
 
 const PASSWORD: &str = "correct horse battery";
@@ -19,10 +20,7 @@ const FORGED_HEADER: &str = "PROXY TCP4 198.51.111.1 198.51.100.10 40000 8443";
 /// How long a connection may take to be closed.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-/// A step: its heading, and what happens; the answer says in one line how it came out.
-type Step = (&'static str, fn(&Front) -> Result<String>);
-
-const STEPS: [Step; 4] = [
+const STEPS: [Step<Front>; 4] = [
     ("Alice logs in through HAProxy, which sends PROXY v2", through_haproxy),
     ("Alice logs in through nginx and HAProxy", through_nginx),
     ("A thief forges X-Forwarded-For, through nginx", forged_line),
@@ -45,15 +43,7 @@ pub(crate) fn play() -> Result<bool> {
     screen.say("  inside     198.51.44.3   HAProxy (TCP, send-proxy-v2) and nginx (HTTPS, X-Forwarded-For)");
     screen.say("  node       198.51.100.10 cotter-authority: trusted_proxies = [\"198.51.44.3\"],");
     screen.say("                           proxy_protocol = \"on\", trust_x_forwarded_for = true");
-    let front = Front::set(screen)?;
-    let rows: Vec<_> = (1..).zip(STEPS).map(|(number, step)| front.play(number, step)).collect();
-    screen.table(["step", "outcome", "time"], &rows);
-    let right = rows.iter().all(|(right, _)| *right);
-    let verdict = if right { "every step came out right" } else { "not every step came out right" };
-    drop(front);
-    screen.say("");
-    screen.outcome(right, verdict);
-    Ok(right)
+    Ok(part::play(screen, Front::set(screen)?, &STEPS))
 }
 
 impl Front {
@@ -72,18 +62,6 @@ impl Front {
 
     fn at(port: u16) -> SocketAddr {
         SocketAddr::new(INSIDE.v4.into(), port)
-    }
-
-    fn play(&self, number: usize, (heading, act): Step) -> (bool, [String; 3]) {
-        self.screen.step(number, heading);
-        let start = Instant::now();
-        let (right, outcome) = match act(self) {
-            Ok(outcome) => (true, outcome),
-            Err(error) => (false, format!("{error:#}")),
-        };
-        self.screen.outcome(right, &outcome);
-        let outcome = outcome.lines().next().unwrap_or_default().to_owned();
-        (right, [heading.to_owned(), outcome, format!("{:.1} s", start.elapsed().as_secs_f32())])
     }
 
     /// Logs alice in there, who must be pinned to her address, observed in this way.
@@ -113,15 +91,15 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-fn through_haproxy(front: &Front) -> Result<String> {
+fn through_haproxy(front: &mut Front) -> Result<String> {
     front.logs_in(L4, front.authority.fingerprint(), "proxy-v2 via 198.51.44.3")
 }
 
-fn through_nginx(front: &Front) -> Result<String> {
+fn through_nginx(front: &mut Front) -> Result<String> {
     front.logs_in(L7, front.nginx.fingerprint(), "x-forwarded-for via 198.51.44.3")
 }
 
-fn forged_line(front: &Front) -> Result<String> {
+fn forged_line(front: &mut Front) -> Result<String> {
     let thief = front.lab.elsewhere();
     let fingerprint = front.nginx.fingerprint();
     let request = Https { from: &thief, to: Front::at(L7), fingerprint, before: b"", lines: &[FORGED_LINE] };
@@ -134,7 +112,7 @@ fn forged_line(front: &Front) -> Result<String> {
     }
 }
 
-fn forged_header(front: &Front) -> Result<String> {
+fn forged_header(front: &mut Front) -> Result<String> {
     let thief: Place = front.lab.elsewhere();
     let to = front.authority.at(NODE_V4.into());
     front.screen.say(&format!("elsewhere connects to {to}, and begins: {FORGED_HEADER}"));

@@ -2,6 +2,8 @@
 
 /// The second part: balancers in front of the authority say whom they forward, and nobody else is asked.
 mod balancers;
+/// How the parts after the first are played.
+mod part;
 /// The play: its steps in order, and the table at the end.
 mod play;
 /// The third part: what a session opens is held, too.

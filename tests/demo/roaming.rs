@@ -1,7 +1,6 @@
 //! The third part: what a session opens is held, too. A real mosh roams.
 
 use std::net::Ipv4Addr;
-use std::time::Instant;
 
 use anyhow::{Result, bail};
 use lab::{
@@ -9,16 +8,14 @@ use lab::{
     move_to,
 };
 
+use crate::part::{self, Step};
 use crate::screen::Screen;
 
 /// Where alice moves to.
 const MOVED: Ipv4Addr = Ipv4Addr::new(198, 51, 111, 77);
 const ROLE: &str = r#"extension:roles@cotter=["roaming"]"#;
 
-/// A step: its heading, and what happens; the answer says in one line how it came out.
-type Step = (&'static str, fn(&mut Roaming) -> Result<String>);
-
-const STEPS: [Step; 4] = [
+const STEPS: [Step<Roaming>; 4] = [
     ("Alice starts mosh, and her ssh connection is closed", starts),
     ("She moves, and mosh follows her: to the node, but no further", moves),
     ("She logs in again from there, and mosh goes on", logs_in_again),
@@ -44,15 +41,7 @@ pub(crate) fn play() -> Result<bool> {
     screen.say(
         "  node       198.51.100.10 enforces; her role says pin_source_ip: true, on_new_address: follow",
     );
-    let mut roaming = Roaming::set(screen)?;
-    let rows: Vec<_> = (1..).zip(STEPS).map(|(number, step)| roaming.play(number, step)).collect();
-    screen.table(["step", "outcome", "time"], &rows);
-    let right = rows.iter().all(|(right, _)| *right);
-    let verdict = if right { "every step came out right" } else { "not every step came out right" };
-    drop(roaming);
-    screen.say("");
-    screen.outcome(right, verdict);
-    Ok(right)
+    Ok(part::play(screen, Roaming::set(screen)?, &STEPS))
 }
 
 impl Roaming {
@@ -67,19 +56,6 @@ impl Roaming {
         let pin = format!("{}/32", ALICE.v4);
         let alice = ca.issue("alice", &order(&pin))?;
         Ok(Self { screen, terminal: None, alice, _sshd: sshd, agent, ca, lab })
-    }
-
-    fn play(&mut self, number: usize, (heading, act): Step) -> (bool, [String; 3]) {
-        let screen = self.screen;
-        screen.step(number, heading);
-        let start = Instant::now();
-        let (right, outcome) = match act(self) {
-            Ok(outcome) => (true, outcome),
-            Err(error) => (false, format!("{error:#}")),
-        };
-        screen.outcome(right, &outcome);
-        let outcome = outcome.lines().next().unwrap_or_default().to_owned();
-        (right, [heading.to_owned(), outcome, format!("{:.1} s", start.elapsed().as_secs_f32())])
     }
 
     fn terminal(&mut self) -> Result<&mut Terminal> {

@@ -11,7 +11,7 @@ use super::kernel::Kernel;
 use crate::{cargo, setup, step};
 
 /// What makes the guest a whole system, beside what the lab needs.
-const SYSTEM: [&str; 13] = [
+const SYSTEM: [&str; 12] = [
     "adduser",
     "chrony",
     "dbus",
@@ -19,7 +19,6 @@ const SYSTEM: [&str; 13] = [
     "libpam-systemd",
     "login",
     "logrotate",
-    "mosh",
     "nftables",
     "openssh-sftp-server",
     "systemd",
