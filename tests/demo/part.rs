@@ -22,7 +22,12 @@ pub(crate) fn play<T>(screen: Screen, mut stage: T, steps: &[Step<T>]) -> bool {
     right
 }
 
-fn play_one<T>(screen: Screen, stage: &mut T, number: usize, (heading, act): &Step<T>) -> (bool, [String; 3]) {
+fn play_one<T>(
+    screen: Screen,
+    stage: &mut T,
+    number: usize,
+    (heading, act): &Step<T>,
+) -> (bool, [String; 3]) {
     screen.step(number, heading);
     let start = Instant::now();
     let (right, outcome) = match act(stage) {

@@ -87,6 +87,8 @@ impl Daemon {
             ("SESSIONS", self.sessions.len()),
             ("FLOWS", self.sessions.connections().len()),
             ("PENALTIES", self.tables.penalty_count()?),
+            ("CGROUPS", self.tables.cgroups()?.len()),
+            ("ENDPOINTS", self.tables.endpoint_count()?),
             ("NEVER_DROP", self.config().never_drop.len()),
         ];
         for (table, used) in tables {

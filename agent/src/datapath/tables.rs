@@ -237,6 +237,11 @@ impl Tables {
         self.endpoints.put(&cookie, endpoint, Existing::Replace).map(drop)
     }
 
+    /// How many endpoints there are.
+    pub fn endpoint_count(&self) -> Result<usize, Error> {
+        Ok(self.endpoints.keys()?.len())
+    }
+
     /// All endpoints that are open.
     pub fn endpoints(&self) -> Result<Vec<(SocketCookie, Endpoint)>, Error> {
         self.endpoints.entries()
