@@ -167,6 +167,7 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
         ("state_dir", old.state_dir != new.state_dir),
         ("bpf_pin_dir", old.bpf_pin_dir != new.bpf_pin_dir),
         ("max_sessions", old.max_sessions != new.max_sessions),
+        ("sessions_cgroup", old.sessions_cgroup != new.sessions_cgroup),
         ("kernel_log", old.kernel_log != new.kernel_log),
         ("metrics", old.metrics != new.metrics),
         ("read_group", old.read_group != new.read_group),
