@@ -137,36 +137,7 @@ impl Endpoint {
     }
 }
 
-/// Somebody who sent an endpoint what it may not receive: whence, whither.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Violation {
-    source: Address,
-    destination: Address,
-    source_port: Port,
-    port: Port,
-    protocol: u8,
-    _padding: [u8; 3],
-}
-
-const _: () = assert!(size_of::<Violation>() == 40);
-
-impl Violation {
-    /// Of a packet of this kind.
-    #[inline(always)]
-    pub const fn new(protocol: Protocol, source: (Address, Port), destination: (Address, Port)) -> Self {
-        Self {
-            source: source.0,
-            destination: destination.0,
-            source_port: source.1,
-            port: destination.1,
-            protocol: protocol as u8,
-            _padding: [0; 3],
-        }
-    }
-}
-
-/// The endpoint that was sent it, as it was then.
+/// The endpoint that was sent what it may not receive, as it was then.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Violated {

@@ -24,7 +24,7 @@ mod verdict;
 pub use address::{Address, Network};
 pub use budget::Budget;
 pub use drops::Drops;
-pub use endpoint::{Asked, Endpoint, Receiver, Tag, Violated, Violation};
+pub use endpoint::{Asked, Endpoint, Receiver, Tag, Violated};
 pub use event::Event;
 pub use flow::{Flow, FlowKey, SocketCookie};
 pub use mode::Mode;

@@ -4,7 +4,7 @@
 
 use crate::{
     Address, Asked, Budget, Drops, Endpoint, Event, Flow, FlowKey, Node, Penalty, Ports, Session, SessionId,
-    Tag, Violated, Violation,
+    Tag, Violated,
 };
 
 macro_rules! plain_old_data {
@@ -20,7 +20,7 @@ macro_rules! plain_old_data {
 
 plain_old_data!(
     Address, Asked, Budget, Drops, Endpoint, Event, Flow, FlowKey, Node, Penalty, Ports, Session, SessionId,
-    Tag, Violated, Violation,
+    Tag, Violated,
 );
 
 impl Event {

@@ -1,8 +1,6 @@
 //! The questions that the verdict asks.
 
-use crate::{
-    Address, Asked, Flow, FlowKey, Nanoseconds, Node, Penalty, Port, PortClass, Session, SessionId, Violation,
-};
+use crate::{Address, Asked, Flow, FlowKey, Nanoseconds, Node, Penalty, Port, PortClass, Session, SessionId};
 
 /// What the verdict must know of the node; maps in the kernel, plain collections in tests.
 pub trait Tables {
@@ -17,7 +15,7 @@ pub trait Tables {
     /// What is known of this session?
     fn session(&self, id: SessionId) -> Option<&Session>;
     /// Whose endpoint, which still is what it was, was sent this before and may not receive it?
-    fn violated(&self, violation: &Violation) -> Option<SessionId>;
+    fn violated(&self, key: &FlowKey) -> Option<SessionId>;
     /// Has this socket sent there of its own accord?
     fn has_asked(&self, asked: &Asked) -> bool;
     /// Is this one of the node's own addresses?

@@ -2,8 +2,8 @@
 
 use crate::packet::{Content, Step};
 use crate::{
-    Action, Address, Asked, FlowKey, Frame, Mode, Packet, PortClass, Protocol, Reason, Receiver, Session,
-    SessionId, SessionState, Tables, Violation,
+    Action, Address, Asked, Flow, FlowKey, Frame, Mode, Packet, PortClass, Protocol, Reason, Receiver,
+    Session, SessionId, SessionState, Tables,
 };
 
 /// Why a packet passes or is dropped.
@@ -46,14 +46,17 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
     }
 
     let (source, destination) = (packet.source(), packet.destination());
-    if !is_login {
-        let (from, to) = ((source, segment.source), (destination, segment.destination));
-        let violation = Violation::new(segment.protocol, from, to);
-        return again(&violation, node, source, tables);
-    }
     let key = FlowKey::new(segment.protocol, (source, segment.source), (destination, segment.destination));
-    if let Some(flow) = tables.flow(&key) {
-        return of_session(flow.session(), node, source, tables, |_| true);
+    let known = if is_login { tables.flow(&key).map(Flow::session) } else { tables.violated(&key) };
+    if let Some(id) = known {
+        let verdict = of_session(id, node, source, tables, |_| true);
+        // What was learnt of an endpoint only drops: what passes is for its socket to judge.
+        if is_login || verdict.reason.action() == Action::Drop {
+            return verdict;
+        }
+    }
+    if !is_login {
+        return Verdict::plain(Reason::NotProtected);
     }
 
     let reason = if !tables.is_local(destination) {
@@ -90,18 +93,6 @@ pub fn verdict_at_socket<F: Frame + ?Sized>(
             && session.endpoints().has(tag.protocol())
             && !is_answer(packet.content(), source, receiver, tables)
     })
-}
-
-/// A packet like one that an endpoint was sent before and may not receive; what is not dropped is the socket's to judge.
-#[inline(always)]
-fn again(violation: &Violation, node: Mode, source: Address, tables: &impl Tables) -> Verdict {
-    if let Some(id) = tables.violated(violation) {
-        let verdict = of_session(id, node, source, tables, |_| true);
-        if verdict.reason.action() == Action::Drop {
-            return verdict;
-        }
-    }
-    Verdict::plain(Reason::NotProtected)
 }
 
 /// A packet of a session: `is_held` says whether its source must be one of the session's pins.

@@ -10,9 +10,8 @@ mod world;
 use std::net::SocketAddr;
 
 use agent_ebpf::{
-    Asked, Endpoint, HeldEndpoints, Layer, Mode, Network, Node, Packet, Port, PortClass, Protocol, Reason,
-    Receiver, Session, SessionId, SessionState, Tag, Verdict, Violated, Violation, verdict,
-    verdict_at_socket,
+    Asked, Endpoint, FlowKey, HeldEndpoints, Layer, Mode, Network, Node, Packet, Port, PortClass, Protocol,
+    Reason, Receiver, Session, SessionId, SessionState, Tag, Verdict, Violated, verdict, verdict_at_socket,
 };
 use frames::Frame;
 use world::{World, address};
@@ -179,7 +178,7 @@ fn modes_and_never_drop_count_as_for_connections() {
 /// A node whose devices have learnt that the stranger may not reach the server.
 fn learnt(session: Session) -> World {
     let end = |end: SocketAddr| (end.ip().into(), Port::new(end.port()));
-    let violation = Violation::new(Protocol::Udp, end(stranger()), end(server()));
+    let violation = FlowKey::new(Protocol::Udp, end(stranger()), end(server()));
     World {
         ports: [(server().port(), PortClass::violated(Protocol::Udp))].into(),
         violated: [(violation, ID)].into(),

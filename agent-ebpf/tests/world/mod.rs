@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use agent_ebpf::{
     Address, Asked, Flow, FlowKey, NEVER, Nanoseconds, Network, Node, Penalty, Port, PortClass, Session,
-    SessionId, Tables, Violation,
+    SessionId, Tables,
 };
 
 /// All that the verdict asks for.
@@ -19,7 +19,7 @@ pub struct World {
     pub sessions: BTreeMap<SessionId, Session>,
     pub penalties: BTreeMap<Address, Penalty>,
     pub never_drop: Vec<Network>,
-    pub violated: BTreeMap<Violation, SessionId>,
+    pub violated: BTreeMap<FlowKey, SessionId>,
     pub asked: BTreeSet<Asked>,
 }
 
@@ -45,7 +45,7 @@ impl Tables for World {
         self.sessions.get(&id)
     }
 
-    fn violated(&self, violation: &Violation) -> Option<SessionId> {
+    fn violated(&self, violation: &FlowKey) -> Option<SessionId> {
         self.violated.get(violation).copied()
     }
 

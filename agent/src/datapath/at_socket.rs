@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use agent_ebpf::{
     Address, Asked, Content, Endpoint, Flow, FlowKey, Frame, Nanoseconds, Node, Packet, Penalty, Port,
     PortClass, Protocol, Receiver, Session, SessionId, SocketCookie, Tables as Questions, Tag, Verdict,
-    Violation, verdict_at_socket,
+    verdict_at_socket,
 };
 
 use super::{Error, Tables, now};
@@ -87,7 +87,7 @@ impl Questions for Answers {
         None
     }
 
-    fn violated(&self, _: &Violation) -> Option<SessionId> {
+    fn violated(&self, _: &FlowKey) -> Option<SessionId> {
         None
     }
 

@@ -6,7 +6,7 @@
 
 use agent_ebpf::{
     Action, Asked, Content, Frame, Layer, Packet, PortClass, Protocol, Reason, Receiver, SessionId, Tables,
-    Tag, Violation, verdict_at_socket,
+    Tag, verdict_at_socket,
 };
 use aya_ebpf::macros::{cgroup_skb, cgroup_sock, cgroup_sock_addr, sock_ops};
 use aya_ebpf::programs::{SkBuffContext, SockAddrContext, SockContext, SockOpsContext};
@@ -232,7 +232,7 @@ fn learn<F: Frame>(context: &SkBuffContext, receiver: &Receiver, packet: &Packet
         return;
     }
     let (from, to) = ((packet.source(), segment.source), (packet.destination(), segment.destination));
-    let violation = Violation::new(segment.protocol, from, to);
+    let violation = FlowKey::new(segment.protocol, from, to);
     let class = PortClass::violated(segment.protocol);
     Maps.learn(&violation, (receiver.cookie, generation), segment.destination, class);
 }

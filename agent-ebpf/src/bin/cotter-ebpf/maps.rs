@@ -4,7 +4,6 @@
 use agent_ebpf::{
     Address, Asked, Budget, Drops, Endpoint, Event, Flow, FlowKey, Frame, Nanoseconds, Node, Packet, Penalty,
     Port, PortClass, Ports, Reason, Session, SessionId, SocketCookie, Tables, Tag, Verdict, Violated,
-    Violation,
 };
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::lpm_trie::Key;
@@ -52,7 +51,7 @@ static CGROUPS: HashMap<u64, SessionId, FLOWS_BOUND, ON_DEMAND> = HashMap::new()
 static ENDPOINTS: HashMap<SocketCookie, Endpoint, 65536, ON_DEMAND> = HashMap::new();
 /// A memory of what sockets have judged already: what it forgets is judged again.
 #[btf_map]
-static VIOLATIONS: LruHashMap<Violation, Violated, 16384> = LruHashMap::new();
+static VIOLATIONS: LruHashMap<Violated, 16384> = LruHashMap::new();
 #[btf_map]
 static ASKED: LruHashMap<Asked, u8, 16384> = LruHashMap::new();
 #[btf_map]
@@ -105,9 +104,9 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn violated(&self, violation: &Violation) -> Option<SessionId> {
-        // SAFETY: as for flows; a violation that is overwritten meanwhile names another endpoint's generation.
-        let violated = unsafe { VIOLATIONS.get(violation) }?;
+    fn violated(&self, key: &FlowKey) -> Option<SessionId> {
+        // SAFETY: as for flows; an entry that is overwritten meanwhile names another endpoint's generation.
+        let violated = unsafe { VIOLATIONS.get(key) }?;
         // SAFETY: as for flows.
         let endpoint = unsafe { ENDPOINTS.get(violated.cookie()) }?;
         violated.is_still(endpoint, self.now()).then(|| endpoint.session())
@@ -240,7 +239,7 @@ impl Maps {
     #[inline(never)]
     pub(crate) fn learn(
         &self,
-        violation: &Violation,
+        violation: &FlowKey,
         violated: (SocketCookie, u64),
         port: Port,
         class: PortClass,
