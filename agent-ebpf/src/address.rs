@@ -30,6 +30,18 @@ impl Address {
         (((self.high() as u128) << 64) | self.low() as u128).to_be_bytes()
     }
 
+    /// The address as two words, to be put together again by [`Self::from_words`].
+    #[inline(always)]
+    pub const fn words(self) -> [u64; 2] {
+        self.0
+    }
+
+    /// The address of what [`Self::words`] gave.
+    #[inline(always)]
+    pub const fn from_words(words: [u64; 2]) -> Self {
+        Self(words)
+    }
+
     /// Whether this is an IPv4 address.
     #[inline(always)]
     pub const fn is_v4(self) -> bool {

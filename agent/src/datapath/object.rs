@@ -87,7 +87,7 @@ pub(super) const MAPS: [Shape; 20] = [
     Shape::of::<u64, SessionId>("CGROUPS", MapType::Hash, Entries::PerSession(2)),
     Shape::of::<u32, Tag>(TAGS, MapType::SkStorage, Entries::Fixed(0)),
     Shape::of::<u64, Endpoint>("ENDPOINTS", MapType::Hash, Entries::Fixed(65536)),
-    Shape::of::<Violated>("VIOLATIONS", MapType::LruHash, Entries::Fixed(16384)),
+    Shape::of::<FlowKey, Violated>("VIOLATIONS", MapType::LruHash, Entries::Fixed(16384)),
     Shape::of::<Asked, u8>("ASKED", MapType::LruHash, Entries::Fixed(16384)),
     Shape::of::<u32, Budget>("LEARN_BUDGET", MapType::PerCpuArray, Entries::Fixed(1)),
     Shape::of::<u32, u64>("COUNTERS", MapType::PerCpuArray, Entries::Fixed(Reason::COUNTERS)),

@@ -5,8 +5,8 @@
 )]
 
 use agent_ebpf::{
-    Action, Asked, Content, Frame, Layer, Packet, PortClass, Protocol, Reason, Receiver, SessionId, Tables,
-    Tag, verdict_at_socket,
+    Action, Asked, Content, FlowKey, Frame, Layer, Packet, PortClass, Protocol, Reason, Receiver, SessionId,
+    Tables, Tag, verdict_at_socket,
 };
 use aya_ebpf::macros::{cgroup_skb, cgroup_sock, cgroup_sock_addr, sock_ops};
 use aya_ebpf::programs::{SkBuffContext, SockAddrContext, SockContext, SockOpsContext};

@@ -51,7 +51,7 @@ static CGROUPS: HashMap<u64, SessionId, FLOWS_BOUND, ON_DEMAND> = HashMap::new()
 static ENDPOINTS: HashMap<SocketCookie, Endpoint, 65536, ON_DEMAND> = HashMap::new();
 /// A memory of what sockets have judged already: what it forgets is judged again.
 #[btf_map]
-static VIOLATIONS: LruHashMap<Violated, 16384> = LruHashMap::new();
+static VIOLATIONS: LruHashMap<FlowKey, Violated, 16384> = LruHashMap::new();
 #[btf_map]
 static ASKED: LruHashMap<Asked, u8, 16384> = LruHashMap::new();
 #[btf_map]
@@ -119,7 +119,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn is_local(&self, address: Address) -> bool {
-        LOCAL.get_ptr(address).is_some()
+        let [first, second] = address.words();
+        is_own(first, second)
     }
 
     #[inline(always)]
@@ -130,9 +131,24 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn is_never_dropped(&self, address: Address) -> bool {
-        let whole = AlignedKey { _padding: 0, key: Key::new(128, address) };
-        NEVER_DROP.get(&whole.key).is_some()
+        let [first, second] = address.words();
+        is_spared(first, second)
     }
+}
+
+// Functions of their own, which keep their keys off their callers' stack: older kernels (6.1) add up what is called in a row.
+
+/// Whether the address of these words is the node's own.
+#[inline(never)]
+fn is_own(first: u64, second: u64) -> bool {
+    LOCAL.get_ptr(Address::from_words([first, second])).is_some()
+}
+
+/// Whether the address of these words is never dropped.
+#[inline(never)]
+fn is_spared(first: u64, second: u64) -> bool {
+    let whole = AlignedKey { _padding: 0, key: Key::new(128, Address::from_words([first, second])) };
+    NEVER_DROP.get(&whole.key).is_some()
 }
 
 impl Maps {
