@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -111,7 +111,7 @@ impl SshdSetup {
             node.write("/etc/pam.d/cotter", COTTER_PAM)?;
         }
         node.run("sh", &["-c", "[ -e /root/host ] || ssh-keygen -q -t ed25519 -N '' -C lab -f /root/host"])?;
-        let mut command = Place::command("/usr/sbin/sshd");
+        let mut command = sshd(lab);
         command.args(["-D", "-E", LOG, "-f", CONFIG]).stdin(Stdio::null());
         let mut sshd = Sshd { node: node.clone(), child: node.spawn(&mut command)?, port: self.port };
         sshd.await_banner()?;
@@ -210,4 +210,15 @@ fn banner(address: SocketAddr) -> Option<[u8; 4]> {
     let mut start = [0; 4];
     stream.read_exact(&mut start).ok()?;
     Some(start)
+}
+
+/// sshd, in a cgroup of the lab where there is a systemd: nobody in there can move what is outside.
+fn sshd(lab: &Lab) -> Command {
+    if !lab.has_systemd() {
+        return Place::command("/usr/sbin/sshd");
+    }
+    let mut shell = Place::command("sh");
+    let enter = "mkdir -p /sys/fs/cgroup/sshd && echo $$ >/sys/fs/cgroup/sshd/cgroup.procs && exec /usr/sbin/sshd \"$@\"";
+    shell.args(["-c", enter, "sshd"]);
+    shell
 }
