@@ -128,10 +128,11 @@ fn is_answer(content: Content, source: Address, receiver: &Receiver, tables: &im
         Protocol::Tcp => false,
         Protocol::Udp if receiver.peer == Some(source) => true,
         Protocol::Udp => match content {
-            Content::Segment(segment) if receiver.tag.has_any_port() => {
-                tables.has_asked(&Asked::new(receiver.cookie, source, segment.source))
+            Content::Segment(segment) => {
+                receiver.tag.has_any_port()
+                    && tables.has_asked(&Asked::new(receiver.cookie, source, segment.source))
             }
-            _other => false,
+            Content::NotIp | Content::Fragment | Content::Portless | Content::Malformed => false,
         },
     }
 }

@@ -65,7 +65,10 @@ fn adopt(tables: &Tables, cgroups: &Cgroups, cgroup: &str, session: SessionId) {
 fn adopt_from(tables: &Tables, pid: u32, session: SessionId) -> io::Result<usize> {
     let ended = || io::Error::from(io::ErrorKind::NotFound);
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(ended)?;
-    let process = pidfd_open(process, PidfdFlags::empty()).map_err(|_| ended())?;
+    let process = match pidfd_open(process, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Err(ended()),
+        opened => opened?,
+    };
     let mut adopted = 0;
     for number in 0..descriptors(pid)?.min(MOST) {
         let socket = match pidfd_getfd(&process, number, PidfdGetfdFlags::empty()) {
