@@ -85,6 +85,7 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         Sessions::recover(Arc::clone(&tables), Arc::clone(&audit), cgroups, &config.sessions_cgroup)?;
     let followed = config.newest_followed().map(|followed| Locks::of_policy(followed)).unwrap_or_default();
     let following = Following::at_start(&config);
+    let takeover = sentence(&takeover, sessions.len());
     let daemon = Daemon {
         audit,
         sessions,
@@ -102,7 +103,7 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         queries: Mutex::new(Queries::default()),
         strangers: Mutex::new(Strangers::default()),
         missing: Mutex::default(),
-        takeover: sentence(&takeover),
+        takeover,
         takeovers,
         started_at: clock::unix(),
         config: RwLock::new(Arc::new(config)),
@@ -134,12 +135,13 @@ fn slice(cgroups: &Cgroups, name: &str) -> Option<PathBuf> {
     found.inspect_err(|error| tracing::error!("cgroup {name}: {error}")).ok()
 }
 
-/// How the agent took over, for `status` and the audit trail.
-fn sentence(takeover: &Takeover) -> String {
+/// How the agent took over, and how many sessions, for `status` and the audit trail. The maps hold more than people's: those
+/// of accounts.
+fn sentence(takeover: &Takeover, sessions: usize) -> String {
     match takeover {
         Takeover::Fresh => "started afresh".to_owned(),
-        Takeover::SameVersion { sessions } => format!("went on with {sessions} sessions"),
-        Takeover::Migrated { from, sessions } => {
+        Takeover::SameVersion { sessions: _ } => format!("went on with {sessions} sessions"),
+        Takeover::Migrated { from, sessions: _ } => {
             format!("moved {sessions} sessions from maps of version {from}")
         }
         Takeover::StartedAfresh { why } => format!("started afresh: {why}"),
