@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::{ALICE, ELSEWHERE, Identity, NODE_V4, NODE_V6, Order, Place, Session, eventually};
+use lab::{ALICE, AgentSetup, ELSEWHERE, Identity, NODE_V4, NODE_V6, Order, Place, Session, eventually};
 use serde_json::Value;
 
 use crate::scene::{AT_ALICE, Scene, text};
@@ -32,10 +32,14 @@ struct Endpoints {
 
 impl Endpoints {
     fn new() -> Result<Self> {
+        Self::with(|agent| agent)
+    }
+
+    fn with(agent: impl FnOnce(AgentSetup) -> AgentSetup) -> Result<Self> {
         let scene = Scene::new(
             "enforce",
-            |agent| {
-                agent
+            |setup| {
+                agent(setup)
                     .role("holding", &["pin_source_ip: true", "pin_endpoints: all"])
                     .role("letting", &["pin_source_ip: true", "pin_endpoints: \"off\""])
             },
@@ -239,6 +243,24 @@ fn a_tcp_listener_is_held_where_a_role_says_so_and_left_open_where_none_does() -
         node.scene.deserted()?;
     }
     Ok(())
+}
+
+#[test]
+fn a_listener_at_a_login_port_is_everybodys_and_outlives_a_cut() -> Result<()> {
+    let node = Endpoints::with(|agent| agent.line(&format!("login_ports = [22, {TCP}]")))?;
+    let (_server, port) = node.serve(&node.alice_as(HOLDING)?, &format!("tcp {TCP}"))?;
+    assert!(line_comes_back(&node.scene.lab.elsewhere(), port, SOON)?);
+    let server = format!("setsid /usr/bin/python3 {SERVER} tcp {} </dev/null >/dev/null 2>&1 &", TCP + 1);
+    let config = node.scene.lab.node().read("/etc/cotter/agent.toml")?;
+    let config = config.replace(&TCP.to_string(), &(TCP + 1).to_string());
+    node.scene.lab.node().write("/etc/cotter/agent.toml", &config)?;
+    node.scene.agent.signal(rustix::process::Signal::HUP)?;
+    node.scene.agent.event("reloaded", |event| event["event"] == "reloaded")?;
+    node.scene.at_alice(&node.alice_as(HOLDING)?).succeed(&server)?;
+    node.scene.agent.told(&["lock", "--user", "example.com/alice"])?;
+    eventually("whoever comes is served", || {
+        Ok(line_comes_back(&node.scene.lab.elsewhere(), TCP + 1, SOON)?.then_some(()))
+    })
 }
 
 #[test]

@@ -123,6 +123,16 @@ fn a_mosh_session_follows_a_fresh_login_where_its_role_says_so_and_leaves_the_fo
 }
 
 #[test]
+fn nobody_follows_to_a_wider_pin() -> Result<()> {
+    let mut alice = Roaming::new(FOLLOWING)?;
+    let anywhere = Order { options: &[crate::scene::OPEN], ..Order::login("alice", &["alice"]) };
+    alice.scene.ca.certify(&alice.alice, &anywhere.pinned("198.51.0.0/16"))?;
+    move_to(&alice.scene.lab.alice(), MOVED)?;
+    alice.scene.at_alice(&alice.alice).succeed("true")?;
+    alice.stands_still_at(MOVED, "two")
+}
+
+#[test]
 fn a_cut_ends_mosh_where_it_is() -> Result<()> {
     let mut alice = Roaming::new(crate::scene::PINNING)?;
     alice.scene.agent.told(&["lock", "--user", "example.com/alice"])?;

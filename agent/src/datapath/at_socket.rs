@@ -2,7 +2,7 @@
 //!
 //! The kernel runs that program for packets that have come to a socket, and has no way to try one.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use agent_ebpf::{
     Address, Asked, Content, Endpoint, Flow, FlowKey, Frame, Nanoseconds, Node, Packet, Penalty, Port,
@@ -28,6 +28,9 @@ pub(super) fn at_socket<F: Frame + ?Sized>(
     tables: &Tables,
 ) -> Result<Option<Verdict>, Error> {
     let Content::Segment(segment) = packet.content() else { return Ok(None) };
+    if !tables.is_local(packet.destination())? {
+        return Ok(None);
+    }
     let to = SocketAddr::new(packet.destination().ip(), segment.destination.number());
     let Some((cookie, endpoint)) = endpoint(tables, segment.protocol, to)? else { return Ok(None) };
     let source = packet.source();
@@ -52,9 +55,14 @@ fn endpoint(
         let local = endpoint.local();
         endpoint.protocol() == Some(protocol)
             && local.port() == to.port()
-            && (local.ip() == to.ip() || local.ip().is_unspecified())
+            && (local.ip() == to.ip() || covers(local.ip(), to.ip()))
     });
     Ok(reached.min_by_key(|(_, endpoint)| endpoint.local().ip().is_unspecified()))
+}
+
+/// Whether an unspecified address stands for another: that of IPv6 also for those of IPv4.
+fn covers(local: IpAddr, to: IpAddr) -> bool {
+    local.is_unspecified() && (local.is_ipv6() || to.is_ipv4())
 }
 
 impl Questions for Answers {

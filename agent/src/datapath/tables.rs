@@ -257,6 +257,11 @@ impl Tables {
         self.local.replace(addresses, 1)
     }
 
+    /// Whether an address counts as the node's own.
+    pub fn is_local(&self, address: Address) -> Result<bool, Error> {
+        self.local.get(&address).map(|found| found.is_some())
+    }
+
     /// The addresses that count as the node's own.
     pub fn local(&self) -> Result<BTreeSet<Address>, Error> {
         self.local.keys()

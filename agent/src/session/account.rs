@@ -51,21 +51,23 @@ pub(super) fn restore(
 /// Where an account's own systemd may be reached from: where its pinned sessions may, or from anywhere if none is pinned, and no
 /// longer than the last of them may. What is cut counts for nothing, unless all are.
 fn combined(sessions: &[&Live]) -> Session {
-    let uncut: Vec<&Session> =
-        sessions.iter().map(|live| &live.kernel).filter(|it| it.state() == SessionState::Live).collect();
-    let all = || uncut.iter().copied();
-    let mut pins: Vec<Network> = all().flat_map(Session::pins).copied().collect();
+    let kernel = || sessions.iter().map(|live| &live.kernel);
+    let uncut: Vec<&Session> = kernel().filter(|it| it.state() == SessionState::Live).collect();
+    let pinned: Vec<&Session> = uncut.iter().copied().filter(|it| !it.is_unpinned()).collect();
+    // What is said of those that count: their pins, their end, how strictly they are judged.
+    let counted = [pinned, uncut.clone(), kernel().collect()].into_iter().find(|some| !some.is_empty());
+    let counted = counted.unwrap_or_default();
+    let mut pins: Vec<Network> = counted.iter().flat_map(|it| it.pins()).copied().collect();
     pins.sort_by_key(|pin| (pin.address(), pin.prefix()));
     pins.dedup();
-    let session = if all().all(Session::is_unpinned) { Session::unpinned() } else { Session::pinned(&pins) };
+    let anywhere = counted.iter().all(|it| it.is_unpinned());
+    let session = if anywhere { Session::unpinned() } else { Session::pinned(&pins) };
     let strictest = |mode: Mode, other: Mode| if mode.weaker(other) == mode { other } else { mode };
-    let modes = sessions.iter().map(|live| live.kernel.mode());
+    let endpoints = counted.iter().map(|it| it.endpoints()).max();
     session
-        .with_deadline(all().map(Session::deadline).max().unwrap_or(NEVER))
-        .with_mode(modes.reduce(strictest).unwrap_or(Mode::Enforce))
-        .with_endpoints(
-            sessions.iter().map(|live| live.kernel.endpoints()).max().unwrap_or(HeldEndpoints::All),
-        )
+        .with_deadline(counted.iter().map(|it| it.deadline()).max().unwrap_or(NEVER))
+        .with_mode(counted.iter().map(|it| it.mode()).reduce(strictest).unwrap_or(Mode::Enforce))
+        .with_endpoints(endpoints.unwrap_or(HeldEndpoints::All))
         .with_state(if uncut.is_empty() { SessionState::Cut } else { SessionState::Live })
 }
 

@@ -199,7 +199,7 @@ pub(crate) fn lock_matches(lock: &Lock, record: &Record, now: u64) -> bool {
         serial: subject.serial,
         login: subject.login.as_deref().unwrap_or_default(),
         session: Some(&session),
-        address: Some(record.peer.ip().into()),
+        address: Some(record.address().into()),
     };
     !record.break_glass && lock.matches(&about, now)
 }

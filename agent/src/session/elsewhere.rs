@@ -1,7 +1,8 @@
 //! A login of the same person from elsewhere: what it does to their older sessions, by those sessions' own roles.
 
-use super::{Live, Record, SessionId, Sessions, State};
+use super::{Live, OpenError, Record, SessionId, Sessions, State};
 use crate::audit::{CutCause, Subject, What};
+use crate::datapath::Tables;
 use agent_ebpf::Session;
 use ipnet::IpNet;
 use pinning::OnNewAddress;
@@ -60,24 +61,22 @@ struct Leader {
     kernel: Session,
     pinned: Vec<String>,
     observed: Option<String>,
+    at: IpAddr,
     /// Nothing can be later.
     is_new: bool,
 }
 
-/// Each person's latest login that is pinned and connected.
+/// Each person's latest login that others may follow.
 fn leaders(state: &State, just_opened: Option<SessionId>) -> HashMap<Person, Leader> {
     let mut leaders: HashMap<Person, Leader> = HashMap::new();
-    let fit = |live: &&Live| {
-        live.connection.is_some()
-            && live.cut.is_none()
-            && !live.kernel.is_unpinned()
-            && !live.record.break_glass
-    };
-    for live in state.live.values().filter(fit) {
-        let Some(person) = person(&live.record.subject) else { continue };
+    for live in state.live.values().filter(|live| live.may_lead()) {
         let is_new = just_opened == Some(live.record.id);
+        if just_opened.is_some() && !is_new {
+            continue;
+        }
+        let Some(person) = person(&live.record.subject) else { continue };
         let later = |than: &Leader| is_new || !than.is_new && live.record.opened_at > than.opened_at;
-        if just_opened.is_some() && !is_new || leaders.get(&person).is_some_and(|other| !later(other)) {
+        if leaders.get(&person).is_some_and(|other| !later(other)) {
             continue;
         }
         let leader = Leader {
@@ -86,6 +85,7 @@ fn leaders(state: &State, just_opened: Option<SessionId>) -> HashMap<Person, Lea
             kernel: live.kernel,
             pinned: live.record.subject.pinned.clone(),
             observed: live.record.subject.observed.clone(),
+            at: live.record.peer.ip(),
             is_new,
         };
         leaders.insert(person, leader);
@@ -101,29 +101,44 @@ impl State {
             let leader = person(&session.record.subject).and_then(|person| leaders.get(&person));
             let Some(leader) = leader.filter(|leader| session.comes_before(leader)) else { continue };
             let moved = session.kernel.moved_to(&leader.kernel);
-            session.record.pinned_at = Some(leader.opened_at);
-            session.record.subject.pinned.clone_from(&leader.pinned);
-            if moved == session.kernel {
+            let mut record = session.record.clone();
+            (record.pinned_at, record.at) = (Some(leader.opened_at), Some(leader.at));
+            record.subject.pinned.clone_from(&leader.pinned);
+            if let Err(error) = write(tables, &record, &moved) {
+                tracing::error!("session {} stays where it was pinned: {error}", record.id);
                 continue;
             }
-            let id = session.record.id.into();
-            let written = tables.update_session(id, &moved).and_then(|_| match session.record.encode() {
-                Ok(details) => tables.set_details(id, &details),
-                Err(_) => Ok(()),
-            });
-            if let Err(error) = written {
-                tracing::error!("session {} stays where it was pinned: {error}", session.record.id);
-                continue;
+            let is_elsewhere = session.kernel != moved;
+            (session.record, session.kernel) = (record, moved);
+            if is_elsewhere {
+                let subject = Subject { observed: leader.observed.clone(), ..session.record.subject.clone() };
+                followed.push(Followed { session: session.record.id, subject });
             }
-            session.kernel = moved;
-            let subject = Subject { observed: leader.observed.clone(), ..session.record.subject.clone() };
-            followed.push(Followed { session: session.record.id, subject });
         }
         followed
     }
 }
 
+/// What is known of it first: a pin that has moved is never forgotten by the next agent.
+fn write(tables: &Tables, record: &Record, kernel: &Session) -> Result<(), OpenError> {
+    let id = record.id.into();
+    tables.set_details(id, &record.encode()?)?;
+    tables.update_session(id, kernel)?;
+    Ok(())
+}
+
 impl Live {
+    /// Whether older sessions may follow it: a login by right, to where its person is by what it says itself.
+    fn may_lead(&self) -> bool {
+        let is_there = self.connection.is_some() || self.record.pinned_at.is_none();
+        self.record.leads
+            && !self.record.break_glass
+            && self.cut.is_none()
+            && is_there
+            && !self.kernel.is_unpinned()
+            && self.kernel.admits(self.record.peer.ip().into())
+    }
+
     fn may_follow(&self) -> bool {
         self.record.on_new_address == OnNewAddress::Follow
             && self.connection.is_none()
@@ -134,8 +149,15 @@ impl Live {
     /// Whether a login came after the one that this session is pinned by.
     fn comes_before(&self, leader: &Leader) -> bool {
         let pinned_at = self.record.pinned_at.unwrap_or(self.record.opened_at);
-        self.record.id != leader.id && (leader.is_new || leader.opened_at > pinned_at)
+        self.record.id != leader.id
+            && (leader.is_new || leader.opened_at > pinned_at)
+            && widest(&leader.kernel) >= widest(&self.kernel)
     }
+}
+
+/// How many bits the widest of its pins fixes: nobody follows to where more fits in.
+fn widest(session: &Session) -> u32 {
+    session.pins().iter().map(|pin| pin.bits()).min().unwrap_or_default()
 }
 
 fn person(subject: &Subject) -> Option<Person> {

@@ -25,6 +25,8 @@ pub struct Opening {
     pub pin_endpoints: PinEndpoints,
     /// The mode that its roles ask for; the weaker of it and the node's counts.
     pub mode: Mode,
+    /// Its certificate was good here: older sessions of the same person may follow it.
+    pub leads: bool,
     /// It was opened with a break-glass key.
     pub break_glass: bool,
     /// The connection, found by the kernel.
@@ -122,11 +124,13 @@ fn record(id: SessionId, opening: &Opening, cgroup: Option<String>) -> Record {
         on_new_address: opening.on_new_address,
         pin_endpoints: opening.pin_endpoints,
         mode: opening.mode,
+        leads: opening.leads,
         break_glass: opening.break_glass,
         local: opening.connection.local,
         peer: opening.connection.peer,
         monitor: opening.monitor,
         cgroup,
+        at: None,
         pinned_at: None,
     }
 }

@@ -4,7 +4,7 @@ use crate::audit::Subject;
 use pinning::{Mode, OnNewAddress, PinEndpoints};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 /// A session's id: random, never reused; shown as 16 hexadecimal digits.
@@ -91,6 +91,9 @@ pub struct Record {
     pub pin_endpoints: PinEndpoints,
     /// The mode that its roles ask for; the weaker of it and the node's counts.
     pub mode: Mode,
+    /// Its certificate was good here: older sessions of the same person may follow it.
+    #[serde(default)]
+    pub leads: bool,
     /// It was opened with a break-glass key, so no lock counts for it.
     #[serde(default)]
     pub break_glass: bool,
@@ -103,6 +106,9 @@ pub struct Record {
     /// The session's own cgroup below the cgroup2 mount, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
+    /// Where the login came from whose pins it has followed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<IpAddr>,
     /// When the login was opened whose pins it has followed to, Unix seconds; absent: it has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned_at: Option<u64>,
@@ -138,6 +144,12 @@ impl Record {
             }
         }
         Err(RecordTooLong)
+    }
+
+    /// Where whoever uses it is: where it was opened, or where it has followed to.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.at.unwrap_or(self.peer.ip())
     }
 
     /// The record found in the map; none if another version of the agent wrote what this one cannot read.

@@ -115,11 +115,13 @@ fn nameless(id: SessionId, connection: Option<Connection>) -> Record {
         on_new_address: OnNewAddress::Keep,
         pin_endpoints: PinEndpoints::Off,
         mode: Mode::Enforce,
+        leads: false,
         break_glass: false,
         local: connection.map_or(nowhere, |connection| connection.local),
         peer: connection.map_or(nowhere, |connection| connection.peer),
         monitor: 0,
         cgroup: None,
+        at: None,
         pinned_at: None,
     }
 }

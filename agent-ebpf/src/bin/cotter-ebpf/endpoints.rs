@@ -109,13 +109,19 @@ pub(crate) fn cotter_listen(context: SockOpsContext) -> u32 {
     if context.op() != LISTEN {
         return 1;
     }
+    let (address, port) = socket::listens_at(&context);
+    // An sshd that was started anew by hand is everybody's: whose shell it was must not decide who gets in.
+    if Maps.port_class(port).is(PortClass::TCP_LOGIN) {
+        context.remove_tag();
+        return 1;
+    }
     // One of the kernel's own that was never bound: whose it is, its first packet tells.
     if context.tag().is_none() && Maps.is_network(socket::network(&context)) {
         context.insert_tag(Tag::of(SessionId::NONE, Protocol::Tcp));
     }
     let Some(tag) = context.tag() else { return 1 };
     context.change_tag(Tag::opened);
-    Maps.list_endpoint(context.cookie(), &tag, socket::listens_at(&context));
+    Maps.list_endpoint(context.cookie(), &tag, (address, port));
     1
 }
 

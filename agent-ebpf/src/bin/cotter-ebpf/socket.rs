@@ -15,7 +15,7 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_current_ancestor_cgroup_id, bpf_get_netns_cookie, bpf_get_socket_cookie,
-    bpf_sk_ancestor_cgroup_id, bpf_sk_storage_get,
+    bpf_sk_ancestor_cgroup_id, bpf_sk_storage_delete, bpf_sk_storage_get,
 };
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::{SkBuffContext, SockAddrContext, SockContext, SockOpsContext};
@@ -106,6 +106,15 @@ pub(crate) trait Socket: EbpfContext {
     fn insert_tag(&self, mut tag: Tag) -> bool {
         // SAFETY: as above.
         unsafe { storage(self.socket(), Some(&mut tag)) }.is_some()
+    }
+
+    /// Has the socket remember nothing any more, and with it those that it accepts.
+    #[inline(always)]
+    fn remove_tag(&self) {
+        if !self.socket().is_null() {
+            // SAFETY: the context's own socket.
+            let _none = unsafe { bpf_sk_storage_delete((&raw const TAGS).cast_mut().cast(), self.socket()) };
+        }
     }
 
     /// The socket's cookie.
