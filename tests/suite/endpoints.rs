@@ -83,6 +83,17 @@ impl Endpoints {
         })
     }
 
+    /// Packets that the kernel has dropped at the socket of a UDP port (proc(5), `drops`).
+    fn dropped_at_socket(&self, port: u16) -> Result<u64> {
+        let sockets = self.scene.lab.node().run("cat", &["/proc/net/udp"])?;
+        let end = format!(":{port:04X}");
+        let line = sockets
+            .lines()
+            .find(|line| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&end)));
+        let drops = line.and_then(|line| line.split_whitespace().last()).context("no such socket")?;
+        Ok(drops.parse()?)
+    }
+
     fn session(&self) -> Result<Value> {
         self.scene.session_of("alice")
     }
@@ -173,7 +184,7 @@ fn a_udp_server_of_a_session_is_reached_from_its_pin_alone() -> Result<()> {
     let event = node.scene.agent.event_since(mark, "the drop is told", dropped)?;
     assert_eq!(event["reason"], "address_mismatch");
     assert!(node.session()?["dropped"].as_u64() >= Some(1));
-    // Its peers at home are not harmed by a packet in their name from elsewhere, nor by how often it comes.
+    // Its peers at home are not harmed by how often others come.
     for _ in 0..50 {
         node.only_alice_reaches(port).context("again and again")?;
         if node.session()?["dropped"].as_u64() > Some(20) {
@@ -184,6 +195,24 @@ fn a_udp_server_of_a_session_is_reached_from_its_pin_alone() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn who_comes_again_is_dropped_by_the_device() -> Result<()> {
+    const PACKETS: u64 = 100;
+    let node = Endpoints::new()?;
+    let (_server, port) = node.serve(&node.scene.alice()?, &format!("udp {UDP}"))?;
+    node.only_alice_reaches(port)?;
+    let dropped = || -> Result<u64> { node.session()?["dropped"].as_u64().context("no count of drops") };
+    let (before, before_at_socket) = (dropped()?, node.dropped_at_socket(port)?);
+    let stranger = node.scene.lab.elsewhere().enter(|| UdpSocket::bind((ELSEWHERE.v4, 5_000)))??;
+    for _ in 0..PACKETS {
+        stranger.send_to(b"word", (NODE_V4, port))?;
+    }
+    eventually("all of it is dropped", || Ok((dropped()? >= before + PACKETS).then_some(())))?;
+    let at_socket = node.dropped_at_socket(port)? - before_at_socket;
+    assert!((1..PACKETS / 2).contains(&at_socket), "{at_socket} of {PACKETS} packets came to the socket");
+    node.only_alice_reaches(port)
 }
 
 #[test]
