@@ -32,6 +32,14 @@ const IPPROTO_MPTCP: u32 = 262;
 /// How deep below the root of the hierarchy a session's cgroup may lie.
 const DEPTH: i32 = 12;
 
+/// A field of a context, or of a socket that was found to be one.
+macro_rules! field {
+    ($of:expr, $field:ident) => {{
+        // SAFETY: it is the kernel's for as long as the program runs, and the verifier knows its fields.
+        unsafe { (*$of).$field }
+    }};
+}
+
 /// Which kind of addresses a program is for.
 #[derive(Clone, Copy)]
 pub(crate) enum Family {
@@ -87,8 +95,10 @@ pub(crate) trait Socket: EbpfContext {
     /// What the socket remembers, if it remembers anything.
     #[inline(always)]
     fn tag(&self) -> Option<Tag> {
-        // SAFETY: the context's own socket; the verifier knows the value's size.
-        unsafe { storage(self.socket(), None).map(|tag| *tag) }
+        // SAFETY: the context's own socket.
+        let tag = unsafe { storage(self.socket(), None) }?;
+        // SAFETY: the verifier knows the value's size.
+        Some(unsafe { *tag })
     }
 
     /// Changes what the socket remembers, if it remembers anything. Of threads that change it at once, one wins.
@@ -96,8 +106,10 @@ pub(crate) trait Socket: EbpfContext {
     fn change_tag(&self, change: impl FnOnce(Tag) -> Tag) {
         // SAFETY: as above.
         if let Some(tag) = unsafe { storage(self.socket(), None) } {
-            // SAFETY: as above; whole words are read and written.
-            unsafe { *tag = change(*tag) };
+            // SAFETY: as above.
+            let former = unsafe { *tag };
+            // SAFETY: as above; whole words are written.
+            unsafe { *tag = change(former) };
         }
     }
 
@@ -137,8 +149,9 @@ impl Socket for SockContext {
 impl Socket for SockAddrContext {
     #[inline(always)]
     fn socket(&self) -> *mut c_void {
-        // SAFETY: the context is the kernel's for as long as the program runs.
-        unsafe { (*self.sock_addr).__bindgen_anon_1.sk }.cast()
+        let socket = field!(self.sock_addr, __bindgen_anon_1);
+        // SAFETY: the only member of the union.
+        unsafe { socket.sk }.cast()
     }
 }
 
@@ -146,8 +159,9 @@ impl Socket for SockAddrContext {
 impl Socket for SockOpsContext {
     #[inline(always)]
     fn socket(&self) -> *mut c_void {
-        // SAFETY: the context is the kernel's for as long as the program runs.
-        unsafe { (*self.ops).__bindgen_anon_2.sk }.cast()
+        let socket = field!(self.ops, __bindgen_anon_2);
+        // SAFETY: the only member of the union.
+        unsafe { socket.sk }.cast()
     }
 }
 
@@ -161,8 +175,9 @@ impl Socket for SkBuffContext {
 
 #[inline(always)]
 fn received_by(context: &SkBuffContext) -> *mut bpf_sock {
-    // SAFETY: the context is the kernel's for as long as the program runs.
-    unsafe { (*context.skb.skb).__bindgen_anon_2.sk }
+    let socket = field!(context.skb.skb, __bindgen_anon_2);
+    // SAFETY: the only member of the union.
+    unsafe { socket.sk }
 }
 
 /// The cookie of the socket's network namespace.
@@ -226,11 +241,8 @@ pub(crate) fn bound_to(context: &SockContext, family: Family) -> (Address, Port)
         // SAFETY: as above.
         Family::V4 => Address::v4(unsafe { (*socket).src_ip4 }.to_ne_bytes()),
         Family::V6 => {
-            let at = |index: usize| {
-                // SAFETY: as above; word by word, as the kernel wants it.
-                unsafe { (&raw const (*socket).src_ip6).cast::<u32>().add(index).read_volatile() }
-            };
-            v6([at(0), at(1), at(2), at(3)])
+            // SAFETY: as above; nothing is read yet.
+            v6_at(unsafe { &raw const (*socket).src_ip6 })
         }
     };
     (address, Port::new(port as u16))
@@ -240,9 +252,8 @@ pub(crate) fn bound_to(context: &SockContext, family: Family) -> (Address, Port)
 #[inline(always)]
 pub(crate) fn listens_at(context: &SockOpsContext) -> (Address, Port) {
     let ops: *mut bpf_sock_ops = context.ops;
-    // SAFETY: the context is the kernel's for as long as the program runs.
-    let (family, ip4, ip6, port) =
-        unsafe { ((*ops).family, (*ops).local_ip4, (*ops).local_ip6, (*ops).local_port) };
+    let (family, port) = (field!(ops, family), field!(ops, local_port));
+    let (ip4, ip6) = (field!(ops, local_ip4), field!(ops, local_ip6));
     (address(family, ip4, ip6), Port::new(port as u16))
 }
 
@@ -253,9 +264,8 @@ pub(crate) fn peer_of_receiver(context: &SkBuffContext) -> Option<Address> {
     if socket.is_null() {
         return None;
     }
-    // SAFETY: the socket is the context's, and was just found to be one.
-    let (state, family, ip4, ip6) =
-        unsafe { ((*socket).state, (*socket).family, (*socket).dst_ip4, (*socket).dst_ip6) };
+    let (state, family) = (field!(socket, state), field!(socket, family));
+    let (ip4, ip6) = (field!(socket, dst_ip4), field!(socket, dst_ip6));
     (state == ESTABLISHED).then(|| address(family, ip4, ip6))
 }
 
@@ -276,11 +286,8 @@ pub(crate) fn target(context: &SockAddrContext, family: Family) -> (Address, Por
         // SAFETY: as above.
         Family::V4 => Address::v4(unsafe { (*it).user_ip4 }.to_ne_bytes()),
         Family::V6 => {
-            let at = |index: usize| {
-                // SAFETY: as above; word by word, as the kernel wants it.
-                unsafe { (&raw const (*it).user_ip6).cast::<u32>().add(index).read_volatile() }
-            };
-            v6([at(0), at(1), at(2), at(3)])
+            // SAFETY: as above; nothing is read yet.
+            v6_at(unsafe { &raw const (*it).user_ip6 })
         }
     };
     (address, Port::from_octets((port as u16).to_ne_bytes()))
@@ -290,6 +297,16 @@ pub(crate) fn target(context: &SockAddrContext, family: Family) -> (Address, Por
 #[inline(always)]
 fn address(family: u32, ip4: u32, ip6: [u32; 4]) -> Address {
     if family == AF_INET { Address::v4(ip4.to_ne_bytes()) } else { v6(ip6) }
+}
+
+/// An address of IPv6 in a context that may be read word by word alone.
+#[inline(always)]
+fn v6_at(words: *const [u32; 4]) -> Address {
+    let at = |index: usize| {
+        // SAFETY: one of the four words of a context, which is the kernel's for as long as the program runs.
+        unsafe { words.cast::<u32>().wrapping_add(index).read_volatile() }
+    };
+    v6([at(0), at(1), at(2), at(3)])
 }
 
 #[inline(always)]
