@@ -14,23 +14,11 @@ use agent_ebpf::{
     Reason, Receiver, Session, SessionId, SessionState, Tag, Verdict, Violated, verdict, verdict_at_socket,
 };
 use frames::Frame;
-use world::{World, address};
+use world::{World, address, alice, at, stranger};
 
 const ID: SessionId = SessionId::new(7);
 const NOW: u64 = 1_000;
 const COOKIE: u64 = 99;
-
-fn at(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
-
-fn alice() -> SocketAddr {
-    at("198.51.111.1:40000")
-}
-
-fn stranger() -> SocketAddr {
-    at("198.51.222.2:50000")
-}
 
 fn server() -> SocketAddr {
     at("192.0.2.10:60001")

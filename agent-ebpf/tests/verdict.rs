@@ -14,22 +14,10 @@ use agent_ebpf::{
     SessionState, Verdict, verdict,
 };
 use frames::Frame;
-use world::{World, address};
+use world::{World, address, alice, at, stranger};
 
 const NOW: u64 = 1_000;
 const ID: SessionId = SessionId::new(7);
-
-fn at(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
-
-fn alice() -> SocketAddr {
-    at("198.51.111.1:40000")
-}
-
-fn stranger() -> SocketAddr {
-    at("198.51.222.2:50000")
-}
 
 fn sshd() -> SocketAddr {
     at("192.0.2.10:22")

@@ -45,6 +45,7 @@ mod place;
 mod postgres;
 mod process;
 mod runner;
+mod scopes;
 mod service;
 mod ssh;
 mod sshd;

@@ -1,35 +1,13 @@
 //! When a session is over: with its last process where it has a control group of its own, else with its connection.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use lab::{AgentSetup, Identity, Lab, Place, cgroup2, eventually, within};
+use lab::{AgentSetup, Identity, Place, eventually, within};
 use serde_json::Value;
 
 use crate::scene::{Scene, text};
-
-/// Has sshd do for each session what `pam_systemd` does, before it asks the agent: move the monitor to a new scope.
-fn has_scopes(lab: &Lab) -> Result<()> {
-    let node = lab.node();
-    let script = format!(
-        "#!/bin/sh\n[ \"$PAM_TYPE\" = open_session ] || exit 0\n\
-         mkdir {0}/session-$PPID.scope && echo $PPID >{0}/session-$PPID.scope/cgroup.procs\n",
-        cgroup_root(lab)?.join(lab.sessions_cgroup()).display()
-    );
-    node.write("/etc/cotter/scope", &script)?;
-    node.run("chmod", &["755", "/etc/cotter/scope"])?;
-    let stack = node.read("/etc/pam.d/sshd")?;
-    let cotter = "session include cotter";
-    let with_scopes =
-        stack.replace(cotter, &format!("session required pam_exec.so /etc/cotter/scope\n{cotter}"));
-    node.write("/etc/pam.d/sshd", &with_scopes)
-}
-
-/// Where the lab sees cgroup2.
-fn cgroup_root(lab: &Lab) -> Result<PathBuf> {
-    if lab.has_systemd() { Ok("/sys/fs/cgroup".into()) } else { cgroup2() }
-}
 
 /// A node that gives each session a scope.
 struct Scoped {
@@ -39,7 +17,7 @@ struct Scoped {
 impl Scoped {
     fn new(agent: impl FnOnce(AgentSetup) -> AgentSetup) -> Result<Self> {
         let scene = Scene::new("enforce", agent, |sshd| sshd)?;
-        has_scopes(&scene.lab)?;
+        scene.lab.make_scopes_in(&scene.lab.sessions_directory()?)?;
         Ok(Self { scene })
     }
 

@@ -1,7 +1,7 @@
 //! A node in plain collections: the verdict's tables without a kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use agent_ebpf::{
     Address, Asked, Flow, FlowKey, NEVER, Nanoseconds, Network, Node, Penalty, Port, PortClass, Session,
@@ -69,4 +69,19 @@ impl Tables for World {
 /// An address of a test.
 pub fn address(text: &str) -> Address {
     Address::from(text.parse::<IpAddr>().unwrap())
+}
+
+/// A socket address of a test.
+pub fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// Where alice is.
+pub fn alice() -> SocketAddr {
+    at("198.51.111.1:40000")
+}
+
+/// Where somebody else is.
+pub fn stranger() -> SocketAddr {
+    at("198.51.222.2:50000")
 }

@@ -3,44 +3,33 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use lab::{NODE_V4, Order, Place, Process, cgroup2, eventually};
+use lab::{NODE_V4, Order, Place, Process, eventually};
 
 use super::{Endpoints, NEVER, SERVER, SOON, UDP, datagram_comes_back};
 
 /// A node that gives sessions scopes beside the service of their account's systemd, as logind does.
 struct Node {
     endpoints: Endpoints,
-    slice: PathBuf,
+    /// A cgroup of the systemd of alice's account.
+    manager: PathBuf,
 }
 
 impl Node {
     fn new() -> Result<Self> {
         let endpoints = Endpoints::new()?;
         let lab = &endpoints.scene.lab;
-        let root = if lab.has_systemd() { "/sys/fs/cgroup".into() } else { cgroup2()? };
-        let node = lab.node();
-        let uid = node.run("id", &["-u", "alice"])?;
-        let slice = root.join(lab.sessions_cgroup()).join(format!("user-{}.slice", uid.trim()));
+        let uid = lab.node().run("id", &["-u", "alice"])?;
+        let slice = lab.sessions_directory()?.join(format!("user-{}.slice", uid.trim()));
         let manager = slice.join(format!("user@{}.service/app.slice", uid.trim()));
-        node.run("mkdir", &["-p", &manager.to_string_lossy()])?;
-        let script = format!(
-            "#!/bin/sh\n[ \"$PAM_TYPE\" = open_session ] || exit 0\n\
-             mkdir {0}/session-$PPID.scope && echo $PPID >{0}/session-$PPID.scope/cgroup.procs\n",
-            slice.display()
-        );
-        node.write("/etc/cotter/scope", &script)?;
-        node.run("chmod", &["755", "/etc/cotter/scope"])?;
-        let stack = node.read("/etc/pam.d/sshd")?;
-        let cotter = "session include cotter";
-        let scoped = format!("session required pam_exec.so /etc/cotter/scope\n{cotter}");
-        node.write("/etc/pam.d/sshd", &stack.replace(cotter, &scoped))?;
-        Ok(Self { endpoints, slice: manager })
+        lab.node().run("mkdir", &["-p", &manager.to_string_lossy()])?;
+        lab.make_scopes_in(&slice)?;
+        Ok(Self { endpoints, manager })
     }
 
     /// A server as the account's systemd runs it.
     fn serves(&self, port: u16) -> Result<Process> {
         let node = self.endpoints.scene.lab.node();
-        let into = self.slice.join("cgroup.procs");
+        let into = self.manager.join("cgroup.procs");
         let start = format!(
             "echo $$ >{} && exec setpriv --reuid alice --clear-groups /usr/bin/python3 {SERVER} udp {port}",
             into.display()
