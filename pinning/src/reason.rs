@@ -131,7 +131,7 @@ impl LoginReason {
                 "a lock is in force for this user, login, certificate or address: ask an administrator"
             }
             Self::TableFull => {
-                "the node has no room for another session: end sessions or ask an administrator to enlarge its tables"
+                "the node has no room for another session: end sessions, or ask an administrator for more room"
             }
         }
     }

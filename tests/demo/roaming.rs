@@ -2,10 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use lab::{
-    ALICE, Agent, AgentSetup, Ca, Identity, Lab, Login, Mosh, Order, Sshd, SshdSetup, Terminal, eventually,
-    move_to,
+    ALICE, Agent, AgentSetup, Ca, Identity, Lab, Login, Mosh, Order, Sshd, SshdSetup, eventually, move_to,
 };
 
 use crate::part::{self, Step};
@@ -25,7 +24,7 @@ const STEPS: [Step<Roaming>; 4] = [
 /// A node, and alice with a mosh.
 struct Roaming {
     screen: Screen,
-    terminal: Option<Terminal>,
+    mosh: Option<Mosh>,
     alice: Identity,
     _sshd: Sshd,
     agent: Agent,
@@ -55,28 +54,23 @@ impl Roaming {
         let sshd = SshdSetup::with_cotter(&ca)?.start(&lab)?;
         let pin = format!("{}/32", ALICE.v4);
         let alice = ca.issue("alice", &order(&pin))?;
-        Ok(Self { screen, terminal: None, alice, _sshd: sshd, agent, ca, lab })
+        Ok(Self { screen, mosh: None, alice, _sshd: sshd, agent, ca, lab })
     }
 
-    fn terminal(&mut self) -> Result<&mut Terminal> {
-        match &mut self.terminal {
-            Some(terminal) => Ok(terminal),
-            None => bail!("no mosh runs"),
-        }
+    fn mosh(&mut self) -> Result<&mut Mosh> {
+        self.mosh.as_mut().context("no mosh runs")
     }
 
-    /// Types a command into mosh.
+    /// Types a word into mosh.
     fn types(&mut self, word: &str) -> Result<()> {
-        let line = format!("echo {word}$((40+2))");
-        self.screen.command("alice, in mosh", &line);
-        self.terminal()?.press(&format!("{line}\r"))
+        self.screen.command("alice, in mosh", Mosh::command(word));
+        self.mosh()?.types(word)
     }
 
-    /// Waits for what the command prints.
+    /// Waits for its answer.
     fn shows(&mut self, word: &str) -> Result<()> {
-        let answer = format!("{word}42");
-        self.terminal()?.shows(&answer, |screen| screen.contains(&answer))?;
-        self.screen.printed(&answer);
+        self.mosh()?.shows(word)?;
+        self.screen.printed(&Mosh::answer(word));
         Ok(())
     }
 
@@ -85,13 +79,13 @@ impl Roaming {
         move_to(&self.lab.alice(), address)
     }
 
-    /// Waits until datagrams are dropped, and looks that the command was not answered.
+    /// Waits until datagrams are dropped, and looks that the word was not answered.
     fn is_not_answered(&mut self, word: &str, dropped: u64) -> Result<u64> {
         let now = eventually("her datagrams are dropped", || {
             let now = self.dropped()?;
             Ok((now > dropped + 2).then_some(now))
         })?;
-        if self.terminal()?.shows("the screen", |_| true)?.contains(&format!("{word}42")) {
+        if self.mosh()?.has_shown(word)? {
             bail!("mosh went on");
         }
         Ok(now - dropped)
@@ -118,11 +112,12 @@ fn starts(roaming: &mut Roaming) -> Result<String> {
     let login = Login::new(&roaming.lab.alice(), &roaming.alice, "alice");
     roaming.screen.command("alice", "mosh alice@198.51.100.10");
     let mosh = Mosh::start(&login)?;
-    roaming.terminal = Some(mosh.client(&roaming.lab.alice())?);
+    let port = mosh.port;
+    roaming.mosh = Some(mosh);
     roaming.types("hello")?;
     roaming.shows("hello")?;
     roaming.administrator(&["sessions"])?;
-    Ok(format!("mosh answers at UDP port {}", mosh.port))
+    Ok(format!("mosh answers at UDP port {port}"))
 }
 
 fn moves(roaming: &mut Roaming) -> Result<String> {

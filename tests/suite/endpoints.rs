@@ -2,6 +2,9 @@
 
 mod account;
 mod clients;
+mod networks;
+mod programs;
+mod web;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -154,7 +157,12 @@ fn comes_back(socket: &UdpSocket, to: SocketAddr, limit: Duration) -> Result<boo
 
 /// Whether a line to a TCP server at the node comes back.
 fn line_comes_back(from: &Place, port: u16, limit: Duration) -> Result<bool> {
-    let connected = from.enter(|| TcpStream::connect_timeout(&(NODE_V4, port).into(), limit))?;
+    line_to_comes_back(from, (NODE_V4, port).into(), limit)
+}
+
+/// The same of a server anywhere.
+fn line_to_comes_back(from: &Place, to: SocketAddr, limit: Duration) -> Result<bool> {
+    let connected = from.enter(|| TcpStream::connect_timeout(&to, limit))?;
     let Ok(mut stream) = connected else { return Ok(false) };
     stream.set_read_timeout(Some(limit))?;
     stream.write_all(b"word")?;
@@ -344,29 +352,6 @@ fn what_sockets_remember_goes_on_in_new_maps() -> Result<()> {
     node.scene.agent.start()?;
     node.lists("udp", UDP)?;
     node.only_alice_reaches(UDP)
-}
-
-#[test]
-fn a_cgroup_of_sessions_that_was_removed_and_made_anew_has_the_programs_again() -> Result<()> {
-    let node = Endpoints::new()?;
-    if node.scene.lab.has_systemd() {
-        // It is that systemd's own there.
-        return node.only_pinned_servers();
-    }
-    let slice = node.scene.lab.sessions_directory()?;
-    std::fs::remove_dir(&slice)?;
-    eventually("the agent makes it anew", || Ok(slice.exists().then_some(())))?;
-    node.only_pinned_servers()
-}
-
-#[test]
-fn other_network_namespaces_and_loopback_are_left_alone() -> Result<()> {
-    let node = Endpoints::new()?;
-    let (_server, port) = node.serve(&node.scene.alice()?, &format!("udp {UDP}"))?;
-    let local = node.scene.lab.node().enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))??;
-    ensure!(comes_back(&local, (Ipv4Addr::LOCALHOST, port).into(), SOON)?, "127.0.0.1");
-    ensure!(comes_back(&local, (NODE_V4, port).into(), SOON)?, "the node's own address");
-    Ok(())
 }
 
 #[test]

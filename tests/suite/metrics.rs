@@ -176,7 +176,7 @@ fn prometheus_reads_the_metrics_and_takes_the_alert_rules() -> Result<()> {
     let up = samples.iter().find(|sample| sample["metric"]["__name__"] == "up").context("no `up`")?;
     assert_eq!(up["value"][1], "1");
     let rules = asked("rules")?;
-    assert_eq!(rules["data"]["groups"][0]["rules"].as_array().map(Vec::len), Some(10), "{rules}");
+    assert_eq!(rules["data"]["groups"][0]["rules"].as_array().map(Vec::len), Some(11), "{rules}");
     Ok(())
 }
 

@@ -107,6 +107,31 @@ fn where_nobody_else_makes_a_scope_killing_ends_the_one_that_the_agent_has_made(
 }
 
 #[test]
+fn processes_left_behind_use_up_ones_own_room_and_a_refused_login_leaves_no_cgroup() -> Result<()> {
+    let scene = Scene::new("enforce", |agent| agent.line("max_sessions_per_person = 2"), |sshd| sshd)?;
+    let (alice, bob) = (scene.alice()?, scene.bob()?);
+    for _ in 0..2 {
+        scene.at_alice(&alice).succeed("setsid sleep 1000 </dev/null >/dev/null 2>&1 &")?;
+    }
+    scene.refused_a_session(&scene.at_alice(&alice), "table_full")?;
+    let refused = scene.at_alice(&alice).run("true")?;
+    let told = String::from_utf8(refused.stderr)? + &String::from_utf8(refused.stdout)?;
+    assert!(told.contains("2 sessions are as many as one person may have here"), "{told}");
+    assert!(told.contains("end sessions, or ask an administrator"), "{told}");
+    scene.at_alice(&bob).succeed("true")?;
+
+    let slice = scene.lab.sessions_directory()?;
+    let made_here = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("cotter-");
+    eventually("those of the two that are there are left", || {
+        let entries = scene.lab.node().enter(|| std::fs::read_dir(&slice))??.flatten();
+        Ok((entries.filter(made_here).count() == 2).then_some(()))
+    })?;
+    scene.lab.node().run("pkill", &["-u", "alice", "sleep"])?;
+    scene.deserted()?;
+    scene.at_alice(&alice).succeed("true").map(drop)
+}
+
+#[test]
 fn a_session_whose_monitor_alone_was_killed_ends_with_its_connection() -> Result<()> {
     let scene = Scene::enforcing()?;
     let mut session = scene.at_alice(&scene.alice()?).stay()?;

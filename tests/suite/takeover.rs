@@ -261,11 +261,11 @@ fn tables_that_are_full_take_in_their_new_contents_all_the_same() {
         assert!(tables.set_never_drop(&[networks(3), networks(4)].concat()).is_err());
 
         let id = |number: u64| SessionId::new(1000 + number);
-        let full = (0..=64).find_map(|n| tables.insert_session(id(n), &Session::unpinned(), b"").err());
+        let full = (0..=128).find_map(|n| tables.insert_session(id(n), &Session::unpinned(), b"").err());
         assert!(matches!(full, Some(Error::TableFull { .. })), "{full:?}");
-        assert_eq!(tables.sessions().unwrap().len(), 64);
-        assert_eq!(tables.details(id(64)).unwrap(), None, "no trace of the one too many");
-        assert_eq!(tables.drops(id(64)).unwrap(), None);
+        assert_eq!(tables.sessions().unwrap().len(), 128);
+        assert_eq!(tables.details(id(128)).unwrap(), None, "no trace of the one too many");
+        assert_eq!(tables.drops(id(128)).unwrap(), None);
         let flow = |port: u16| FlowKey::tcp(([198, 51, 100, 1], port).into(), ([192, 0, 2, 10], 22).into());
         let flows = (0..=128)
             .find_map(|n| tables.insert_flow(&flow(n), &Flow::of(ID, (1 << 60) + u64::from(n))).err());

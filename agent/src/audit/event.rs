@@ -193,6 +193,13 @@ pub enum What {
         /// What is known of the cause.
         error: String,
     },
+    /// What sessions open for others to reach is not held to their pins.
+    EndpointsLost {
+        /// Why.
+        error: String,
+    },
+    /// What sessions open for others to reach is held to their pins again.
+    EndpointsHeld,
 }
 
 impl What {
@@ -225,6 +232,8 @@ impl What {
             Self::Overtaken { .. } => "overtaken",
             Self::FirstAgain { .. } => "first_again",
             Self::AttachmentLost { .. } => "attachment_lost",
+            Self::EndpointsLost { .. } => "endpoints_lost",
+            Self::EndpointsHeld => "endpoints_held",
         }
     }
 }

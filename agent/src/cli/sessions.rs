@@ -1,9 +1,9 @@
 //! `sessions`: who is on the node, from where, and what the kernel dropped of them.
 
 use super::exit::Failure;
-use super::{Common, Exit, client, output};
+use super::{Common, Exit, client, coverage, output};
 use crate::config::Places;
-use crate::daemon::call::{Answer, Call, SessionList, SessionStatus};
+use crate::daemon::call::{Answer, Call, EndpointStatus, SessionList, SessionStatus};
 use crate::session::snapshot;
 use std::collections::BTreeSet;
 
@@ -68,13 +68,36 @@ fn row(session: &SessionStatus) -> Vec<String> {
         record.ends_at.map_or_else(|| "-".to_owned(), output::time),
         session.state.clone(),
         session.dropped.to_string(),
-        endpoints(session),
+        endpoints(&session.endpoints),
     ]
 }
 
-/// What it has opened, such as `udp/60001`.
-fn endpoints(session: &SessionStatus) -> String {
-    let listed = session.endpoints.iter().map(|it| format!("{}/{}", it.protocol, it.local.port()));
-    let listed: BTreeSet<String> = listed.collect();
-    if listed.is_empty() { "-".to_owned() } else { Vec::from_iter(listed).join(",") }
+/// What it has opened, such as `udp/60001`; of many the first few.
+fn endpoints(endpoints: &[EndpointStatus]) -> String {
+    let listed: BTreeSet<(&str, u16)> =
+        endpoints.iter().map(|it| (it.protocol.as_str(), it.local.port())).collect();
+    let listed: Vec<String> =
+        listed.into_iter().map(|(protocol, port)| format!("{protocol}/{port}")).collect();
+    if listed.is_empty() { "-".to_owned() } else { coverage::folded(&listed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn of_many_endpoints_the_first_few_are_shown_and_each_port_once() {
+        let shown = |ports: &[u16]| {
+            let endpoint = |port: &u16| EndpointStatus {
+                protocol: "udp".to_owned(),
+                local: (Ipv4Addr::UNSPECIFIED, *port).into(),
+            };
+            endpoints(&ports.iter().map(endpoint).collect::<Vec<_>>())
+        };
+        assert_eq!(shown(&[]), "-");
+        assert_eq!(shown(&[60_001, 9_000, 60_001]), "udp/9000, udp/60001");
+        let all: Vec<u16> = (1..=u16::MAX).collect();
+        assert_eq!(shown(&all), "udp/1, udp/2, udp/3, udp/4, udp/5, udp/6 and 65529 more");
+    }
 }

@@ -27,6 +27,7 @@ pub(super) struct File {
     pub(super) read_group: Option<Spanned<String>>,
     pub(super) metrics: Option<Spanned<String>>,
     pub(super) max_sessions: Option<Spanned<u32>>,
+    pub(super) max_sessions_per_person: Option<Spanned<u32>>,
     pub(super) kernel_log: Option<super::KernelLog>,
     pub(super) sessions_cgroup: Option<Spanned<String>>,
     pub(super) sshd_paths: Option<Vec<PathBuf>>,

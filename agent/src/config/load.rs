@@ -154,7 +154,13 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         read_group: last(sources, |file| file.read_group.as_ref())
             .map_or_else(|| "adm".to_owned(), |(_, group)| group.as_ref().clone()),
         metrics: metrics(sources)?,
-        max_sessions: max_sessions(sources)?,
+        max_sessions: most_sessions(sources, "max_sessions", |file| file.max_sessions.as_ref(), 16_384)?,
+        max_sessions_per_person: most_sessions(
+            sources,
+            "max_sessions_per_person",
+            |file| file.max_sessions_per_person.as_ref(),
+            256,
+        )?,
         sessions_cgroup: sessions_cgroup(sources)?,
         kernel_log: value(sources, |file| file.kernel_log.as_ref()).unwrap_or_default(),
         sshd_paths: value(sources, |file| file.sshd_paths.as_ref()).unwrap_or_else(default_sshd_paths),
@@ -223,11 +229,17 @@ fn metrics(sources: &[Source]) -> Result<MetricsAt, ConfigError> {
     key.get_ref().parse().map_err(|message: String| source.error(key, message))
 }
 
-fn max_sessions(sources: &[Source]) -> Result<u32, ConfigError> {
-    let Some((source, key)) = last(sources, |file| file.max_sessions.as_ref()) else { return Ok(16_384) };
+/// How many sessions there may be at once.
+fn most_sessions(
+    sources: &[Source],
+    name: &str,
+    key: impl for<'a> Fn(&'a File) -> Option<&'a Spanned<u32>>,
+    default: u32,
+) -> Result<u32, ConfigError> {
+    let Some((source, key)) = last(sources, key) else { return Ok(default) };
     match *key.as_ref() {
         count @ 1..=1_048_576 => Ok(count),
-        count => Err(source.error(key, format!("`max_sessions` is 1 to 1048576, not {count}"))),
+        count => Err(source.error(key, format!("`{name}` is 1 to 1048576, not {count}"))),
     }
 }
 

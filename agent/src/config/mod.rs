@@ -64,6 +64,8 @@ pub struct Config {
     pub metrics: MetricsAt,
     /// Most sessions at once; a login beyond is denied `table_full`.
     pub max_sessions: u32,
+    /// Most of them that one person may have, or one account without certificates; a login beyond is denied `table_full`.
+    pub max_sessions_per_person: u32,
     /// What the kernel programs log.
     pub kernel_log: KernelLog,
     /// The cgroup below which all sessions have theirs, from the hierarchy's root; read at the start only.

@@ -84,6 +84,7 @@ fn errors_name_file_line_and_column() {
         ("login_ports = [70000]", "agent.toml:2:16: invalid value"),
         ("login_grace_time = 0", "agent.toml:2:20: `login_grace_time` is 1 to 3600"),
         ("max_sessions = 0", "agent.toml:2:16: `max_sessions` is 1 to"),
+        ("max_sessions_per_person = 0", "agent.toml:2:27: `max_sessions_per_person` is 1 to"),
         ("\nnever_drop = [\"10.0.0.0/8\", \"10.0.0/8\"]", "agent.toml:3:29: \"10.0.0/8\" is neither"),
         ("[penalties]\nseconds = 100000", "agent.toml:2:1: [penalties] counts in 1 to 3600 seconds"),
     ] {

@@ -49,12 +49,29 @@ impl Daemon {
             }
         }
         self.stay_first(&mut datapath, &all);
-        let endpoints_error = datapath.hold_endpoints().err().map(str::to_owned);
-        *lock(&self.endpoints_error) = endpoints_error;
+        self.hold_endpoints(&mut datapath);
         not_covered.extend(datapath.attachments().filter_map(perhaps_not_covered));
         let attachments: Vec<_> = datapath.attachments().cloned().collect();
         self.count_drops_on(attachments.iter().map(|attachment| attachment.index).collect());
         *lock(&self.coverage) = Coverage { attachments, not_covered };
+    }
+
+    /// Sees to it that what sessions open themselves is judged.
+    fn hold_endpoints(&self, datapath: &mut Datapath) {
+        self.endpoints_are(datapath.verify_endpoints());
+        self.endpoints_are(datapath.hold_endpoints(Instant::now()));
+    }
+
+    /// Takes note of whether what sessions open themselves is judged, and tells it if that is news.
+    fn endpoints_are(&self, held: Result<(), String>) {
+        let error = held.err();
+        let before = std::mem::replace(&mut *lock(&self.endpoints_error), error.clone());
+        let what = match (before, error) {
+            (None, Some(error)) => What::EndpointsLost { error },
+            (Some(_), None) => What::EndpointsHeld,
+            (None, None) | (Some(_), Some(_)) => return,
+        };
+        self.audit.write(what, Subject::default());
     }
 
     /// Has the kernel count drops on these devices; that it has no room for all is said once.

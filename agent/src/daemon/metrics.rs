@@ -84,17 +84,24 @@ impl Daemon {
         let max = self.config().max_sessions;
         let (entries, room) = (Family::default(), Family::default());
         let tables = [
-            ("SESSIONS", self.sessions.len()),
-            ("FLOWS", self.sessions.connections().len()),
-            ("PENALTIES", self.tables.penalty_count()?),
-            ("CGROUPS", self.tables.cgroups()?.len()),
-            ("ENDPOINTS", self.tables.endpoint_count()?),
-            ("NEVER_DROP", self.config().never_drop.len()),
+            // What logins go by: accounts have room of their own there.
+            ("SESSIONS", self.sessions.len(), u64::from(max)),
+            ("FLOWS", self.sessions.connections().len(), capacity("FLOWS", max)),
+            ("PENALTIES", self.tables.penalty_count()?, capacity("PENALTIES", max)),
+            ("CGROUPS", self.tables.cgroups()?.len(), capacity("CGROUPS", max)),
+            ("ENDPOINTS", self.tables.endpoint_count()?, capacity("ENDPOINTS", max)),
+            ("NEVER_DROP", self.config().never_drop.len(), capacity("NEVER_DROP", max)),
         ];
-        for (table, used) in tables {
+        for (table, used, most) in tables {
             gauge(&entries, [label("map", table)], used as u64);
-            gauge(&room, [label("map", table)], capacity(table, max));
+            gauge(&room, [label("map", table)], most);
         }
+        single(
+            registry,
+            "endpoints_held",
+            "Whether what sessions open for others to reach is held to their pins",
+            u64::from(lock(&self.endpoints_error).is_none()),
+        );
         registry.register("map_entries", "Entries of the kernel's maps", entries);
         registry.register("map_capacity", "Most entries of the kernel's maps", room);
         single(

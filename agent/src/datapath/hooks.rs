@@ -42,11 +42,12 @@ const HOOKS: [(&str, Kind); 12] = [
     ("cotter_receive", Kind::Packet),
 ];
 
-/// Loads all of them.
+/// Loads all of them that are not loaded yet.
 pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), Error> {
     HOOKS.into_iter().try_for_each(|(name, kind)| {
         let program = ebpf.program_mut(name).ok_or(ProgramError::NotLoaded);
-        let loaded = program.and_then(|program| load_one(program, kind));
+        let loaded =
+            program.and_then(|program| if program.fd().is_ok() { Ok(()) } else { load_one(program, kind) });
         loaded.map_err(Error::program(name, "the kernel does not take it"))
     })
 }
@@ -70,6 +71,11 @@ pub(super) fn attach(ebpf: &mut Ebpf, cgroup: &Path, directory: &Path) -> Result
         let link = link.map_err(Error::program(name, "cannot be attached"))?;
         put_in_place(&pin(directory, name), |pin| link.pin(pin)).map(drop)
     })
+}
+
+/// A pin that [`attach`] has made and that is gone, with which its program went.
+pub(super) fn missing(directory: &Path) -> Option<PathBuf> {
+    HOOKS.iter().map(|(name, _)| pin(directory, name)).find(|pin| !pin.is_file())
 }
 
 /// Where a program's link is pinned.

@@ -71,16 +71,17 @@ pub(super) type DetailsRecord = [u8; agent_ebpf::DETAILS_CAPACITY + size_of::<u3
 /// What sockets remember. It lives in the sockets, so it is the one map that cannot be copied.
 pub(super) const TAGS: &str = "TAGS";
 
-/// All maps that are pinned.
+/// All maps that are pinned. What accounts' own systemds run has sessions of its own, which are to
+/// leave as much room for logins as was asked for.
 pub(super) const MAPS: [Shape; 20] = [
     Shape::of::<u32, Node>("NODE", MapType::Array, Entries::Fixed(1)),
     Shape::of::<u32, Ports>("PORTS", MapType::Array, Entries::Fixed(1)),
     Shape::of::<Address, u8>("LOCAL", MapType::Hash, Entries::Fixed(65536)),
     Shape::of::<FlowKey, Flow>("FLOWS", MapType::Hash, Entries::PerSession(2)),
     Shape::of::<u64, FlowKey>("SOCKETS", MapType::Hash, Entries::PerSession(2)),
-    Shape::of::<SessionId, Session>("SESSIONS", MapType::Hash, Entries::PerSession(1)),
-    Shape::of::<SessionId, DetailsRecord>("DETAILS", MapType::Hash, Entries::PerSession(1)),
-    Shape::of::<SessionId, Drops>("DROPS", MapType::Hash, Entries::PerSession(1)),
+    Shape::of::<SessionId, Session>("SESSIONS", MapType::Hash, Entries::PerSession(2)),
+    Shape::of::<SessionId, DetailsRecord>("DETAILS", MapType::Hash, Entries::PerSession(2)),
+    Shape::of::<SessionId, Drops>("DROPS", MapType::Hash, Entries::PerSession(2)),
     Shape::of::<u32, u64>("INTERFACE_DROPS", MapType::Hash, Entries::Fixed(16384)),
     Shape::of::<[u32; 5], u8>("NEVER_DROP", MapType::LpmTrie, Entries::Fixed(4096)),
     Shape::of::<Address, Penalty>("PENALTIES", MapType::Hash, Entries::Fixed(16384)),

@@ -49,7 +49,11 @@ impl Tables {
             return Ok(false);
         }
         let (Some((address, port)), Ok(cookie)) = (local, socket_cookie(socket)) else { return Ok(false) };
-        self.list_endpoint(cookie, &Endpoint::new(&tag, address, port, now())).map(|()| true)
+        match self.list_endpoint(cookie, &Endpoint::new(&tag, address, port, now())) {
+            // What is not listed for want of room is judged all the same.
+            Ok(()) | Err(Error::TableFull { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 }
 

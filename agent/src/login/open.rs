@@ -7,7 +7,7 @@ use crate::audit::{Step, Subject, What};
 use crate::config::OtherLogins;
 use crate::connections::Connection as Ends;
 use crate::daemon::Daemon;
-use crate::session::{OpenError, Opening};
+use crate::session::{OpenError, Opening, Room};
 use cotter_hook::connection::Connection;
 use cotter_hook::monitor::Monitor;
 use cotter_hook::protocol::{Open, Reply};
@@ -199,8 +199,10 @@ fn allow(daemon: &Daemon, decision: Decision, mode: Mode, connection: &Connectio
                 .write(What::LoginAllowed { reason: LoginReason::Allowed, break_glass: false }, subject);
             Reply::Allow { message: None }
         }
-        Err(reason) if mode == Mode::Enforce => denial(daemon, reason, subject, "", connection),
-        Err(reason) => {
+        Err((reason, detail)) if mode == Mode::Enforce => {
+            denial(daemon, reason, subject, &detail, connection)
+        }
+        Err((reason, _detail)) => {
             daemon.audit.deny(reason, Step::Session, true, subject);
             unrecorded(daemon, connection)
         }
@@ -226,9 +228,12 @@ fn unrecorded(daemon: &Daemon, connection: &Connection) -> Reply {
     Reply::Allow { message: None }
 }
 
-/// Into the maps; then locks are looked at once more, since one may have been set while the login was judged.
-fn insert(daemon: &Daemon, opening: Opening) -> Result<(), LoginReason> {
-    let opened = daemon.sessions.open(opening);
+/// Into the maps; then locks are looked at once more, since one may have been set while the login was judged. Why not, and
+/// what the user is told of it.
+fn insert(daemon: &Daemon, opening: Opening) -> Result<(), (LoginReason, String)> {
+    let config = daemon.config();
+    let room = Room { sessions: config.max_sessions, per_person: config.max_sessions_per_person };
+    let opened = daemon.sessions.open(opening, room);
     if let Err(OpenError::AlreadyOpen) = opened {
         // PAM's configuration names the hook twice.
         return Ok(());
@@ -236,14 +241,17 @@ fn insert(daemon: &Daemon, opening: Opening) -> Result<(), LoginReason> {
     let id = opened.map_err(|error| {
         tracing::warn!("session not opened: {error}");
         match error {
-            OpenError::TableFull | OpenError::Kernel(_) | OpenError::Random(_) => LoginReason::TableFull,
-            OpenError::Names(_) => LoginReason::MalformedCertificate,
+            OpenError::TooMany { .. } => (LoginReason::TableFull, error.to_string()),
+            OpenError::TableFull | OpenError::Kernel(_) | OpenError::Random(_) => {
+                (LoginReason::TableFull, String::new())
+            }
+            OpenError::Names(_) => (LoginReason::MalformedCertificate, String::new()),
             OpenError::Connection | OpenError::AlreadyOpen | OpenError::Late => {
-                LoginReason::ObservedAddressUnknown
+                (LoginReason::ObservedAddressUnknown, String::new())
             }
         }
     })?;
-    if daemon.cut_if_locked(id) { Err(LoginReason::Locked) } else { Ok(()) }
+    if daemon.cut_if_locked(id) { Err((LoginReason::Locked, String::new())) } else { Ok(()) }
 }
 
 fn deny(daemon: &Daemon, reason: LoginReason, decision: &Decision, connection: &Connection) -> Reply {

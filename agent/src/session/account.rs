@@ -3,6 +3,7 @@
 
 use super::adopt::Claimed;
 use super::{Cgroups, Live, SessionId, State};
+use crate::clock::Offset;
 use crate::datapath::{Error, Tables};
 use agent_ebpf::{HeldEndpoints, Mode, NEVER, Network, Session, SessionState};
 use serde::{Deserialize, Serialize};
@@ -14,15 +15,26 @@ pub(super) struct Account {
     id: SessionId,
     /// The kernel's number of the cgroup of its systemd.
     cgroup: u64,
+    terms: Terms,
+}
+
+/// How what an account's own systemd starts is held.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Terms {
+    /// What the kernel judges by.
     kernel: Session,
+    /// Until when it may be reached, Unix seconds; absent: for ever.
+    ends_at: Option<u64>,
 }
 
 /// What stands in `DETAILS` of an account's session.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Details {
     /// The cgroup of its systemd.
     account: String,
+    /// Until when what it starts may be reached, Unix seconds; absent: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ends_at: Option<u64>,
 }
 
 /// All accounts, by the cgroups of their systemds.
@@ -43,32 +55,37 @@ pub(super) fn restore(
     kernel: Session,
     cgroups: Option<&Cgroups>,
 ) -> Option<(String, Account)> {
-    let Details { account } = serde_json::from_slice(details).ok()?;
+    let Details { account, ends_at } = serde_json::from_slice(details).ok()?;
     let cgroup = cgroups.and_then(|cgroups| cgroups.id(&account)).unwrap_or_default();
-    Some((account, Account { id, cgroup, kernel }))
+    Some((account, Account { id, cgroup, terms: Terms { kernel, ends_at } }))
 }
 
 /// Where an account's own systemd may be reached from: where its pinned sessions may, or from anywhere if none is pinned, and no
 /// longer than the last of them may. What is cut counts for nothing, unless all are.
-fn combined(sessions: &[&Live]) -> Session {
-    let kernel = || sessions.iter().map(|live| &live.kernel);
-    let uncut: Vec<&Session> = kernel().filter(|it| it.state() == SessionState::Live).collect();
-    let pinned: Vec<&Session> = uncut.iter().copied().filter(|it| !it.is_unpinned()).collect();
+fn combined(sessions: &[&Live]) -> Terms {
+    let some = |is: fn(&Session) -> bool| {
+        sessions.iter().copied().filter(|live| is(&live.kernel)).collect::<Vec<&Live>>()
+    };
+    let uncut = some(|it| it.state() == SessionState::Live);
+    let pinned = some(|it| it.state() == SessionState::Live && !it.is_unpinned());
+    let state = if uncut.is_empty() { SessionState::Cut } else { SessionState::Live };
     // What is said of those that count: their pins, their end, how strictly they are judged.
-    let counted = [pinned, uncut.clone(), kernel().collect()].into_iter().find(|some| !some.is_empty());
-    let counted = counted.unwrap_or_default();
-    let mut pins: Vec<Network> = counted.iter().flat_map(|it| it.pins()).copied().collect();
+    let counted = [pinned, uncut].into_iter().find(|some| !some.is_empty());
+    let counted = counted.unwrap_or_else(|| sessions.to_vec());
+    let kernel = || counted.iter().map(|live| &live.kernel);
+    let mut pins: Vec<Network> = kernel().flat_map(Session::pins).copied().collect();
     pins.sort_by_key(|pin| (pin.address(), pin.prefix()));
     pins.dedup();
-    let anywhere = counted.iter().all(|it| it.is_unpinned());
-    let session = if anywhere { Session::unpinned() } else { Session::pinned(&pins) };
+    let session =
+        if kernel().all(Session::is_unpinned) { Session::unpinned() } else { Session::pinned(&pins) };
     let strictest = |mode: Mode, other: Mode| if mode.weaker(other) == mode { other } else { mode };
-    let endpoints = counted.iter().map(|it| it.endpoints()).max();
-    session
-        .with_deadline(counted.iter().map(|it| it.deadline()).max().unwrap_or(NEVER))
-        .with_mode(counted.iter().map(|it| it.mode()).reduce(strictest).unwrap_or(Mode::Enforce))
-        .with_endpoints(endpoints.unwrap_or(HeldEndpoints::All))
-        .with_state(if uncut.is_empty() { SessionState::Cut } else { SessionState::Live })
+    let kernel = session
+        .with_deadline(kernel().map(Session::deadline).max().unwrap_or(NEVER))
+        .with_mode(kernel().map(Session::mode).reduce(strictest).unwrap_or(Mode::Enforce))
+        .with_endpoints(kernel().map(Session::endpoints).max().unwrap_or(HeldEndpoints::All))
+        .with_state(state);
+    let ends = counted.iter().map(|live| live.record.ends_at);
+    Terms { kernel, ends_at: ends.max_by_key(|end| end.unwrap_or(u64::MAX)).flatten() }
 }
 
 impl State {
@@ -104,13 +121,16 @@ fn settle(
     accounts: &mut Accounts,
     cgroups: &Cgroups,
     manager: &str,
-    kernel: &Session,
+    terms: &Terms,
 ) -> Result<Option<SessionId>, Error> {
     let Some(cgroup) = cgroups.id(manager) else { return Ok(None) };
+    let details = Details { account: manager.to_owned(), ends_at: terms.ends_at };
+    let details = serde_json::to_vec(&details).unwrap_or_default();
     if let Some(account) = accounts.get_mut(manager) {
-        if account.kernel != *kernel {
-            tables.update_session(account.id.into(), kernel)?;
-            account.kernel = *kernel;
+        if account.terms != *terms {
+            tables.set_details(account.id.into(), &details)?;
+            tables.update_session(account.id.into(), &terms.kernel)?;
+            account.terms = *terms;
         }
         if account.cgroup != cgroup {
             tables.remove_cgroup(account.cgroup)?;
@@ -121,11 +141,22 @@ fn settle(
         return Ok(None);
     }
     let Ok(id) = SessionId::random() else { return Ok(None) };
-    let details = serde_json::to_vec(&Details { account: manager.to_owned() }).unwrap_or_default();
-    tables.insert_session(id.into(), kernel, &details)?;
+    tables.insert_session(id.into(), &terms.kernel, &details)?;
     tables.insert_cgroup(cgroup, id.into())?;
-    accounts.insert(manager.to_owned(), Account { id, cgroup, kernel: *kernel });
+    accounts.insert(manager.to_owned(), Account { id, cgroup, terms: *terms });
     Ok(Some(id))
+}
+
+/// Writes the deadlines of all accounts as the clocks stand to each other now. Those without a session have no others.
+pub(super) fn write_deadlines(tables: &Tables, accounts: &mut Accounts, clock: Offset) {
+    for (manager, Account { id, terms, .. }) in
+        accounts.iter_mut().filter(|(_, it)| it.terms.ends_at.is_some())
+    {
+        terms.kernel = terms.kernel.with_deadline(clock.deadline(terms.ends_at));
+        if let Err(error) = tables.update_session((*id).into(), &terms.kernel) {
+            tracing::error!("{manager}: its deadline could not be moved: {error}");
+        }
+    }
 }
 
 fn remove(tables: &Tables, account: &Account) -> Result<(), Error> {

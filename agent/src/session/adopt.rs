@@ -2,12 +2,13 @@
 //! last agent knew nothing of sockets.
 
 use super::{Cgroups, SessionId, Sessions};
-use crate::datapath::Tables;
+use crate::datapath::{Tables, causes};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 
@@ -41,12 +42,30 @@ impl Sessions {
     }
 }
 
+/// What came of a process's descriptors.
+#[derive(Default)]
+struct Adopted {
+    /// Sockets that are endpoints now and were not before.
+    sockets: usize,
+    /// Descriptors that could not be looked at, or whose sockets could not be made the session's.
+    failed: usize,
+    /// Why the first of those could not.
+    why: Option<io::Error>,
+}
+
 /// Makes the sockets of a cgroup's processes a session's.
 fn adopt(tables: &Tables, cgroups: &Cgroups, cgroup: &str, session: SessionId) {
     let mut adopted = 0;
     for pid in cgroups.all_processes(cgroup) {
         match adopt_from(tables, pid, session) {
-            Ok(count) => adopted += count,
+            Ok(Adopted { sockets, failed, why }) => {
+                adopted += sockets;
+                if let Some(why) = why {
+                    tracing::warn!(
+                        "session {session}: {failed} descriptors of process {pid} in {cgroup} are not judged: {why}"
+                    );
+                }
+            }
             // It has ended.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
@@ -61,27 +80,38 @@ fn adopt(tables: &Tables, cgroups: &Cgroups, cgroup: &str, session: SessionId) {
     }
 }
 
-/// How many of a process's sockets are endpoints now and were not before. One copy is held at a time.
-fn adopt_from(tables: &Tables, pid: u32, session: SessionId) -> io::Result<usize> {
+/// Makes a process's sockets a session's, as far as that can be done: what becomes of one keeps no other from it.
+fn adopt_from(tables: &Tables, pid: u32, session: SessionId) -> io::Result<Adopted> {
     let ended = || io::Error::from(io::ErrorKind::NotFound);
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(ended)?;
     let process = match pidfd_open(process, PidfdFlags::empty()) {
         Err(Errno::SRCH) => return Err(ended()),
         opened => opened?,
     };
-    let mut adopted = 0;
+    let mut adopted = Adopted::default();
     for number in 0..descriptors(pid)?.min(MOST) {
-        let socket = match pidfd_getfd(&process, number, PidfdGetfdFlags::empty()) {
-            Ok(socket) => socket,
-            Err(Errno::BADF) => continue,
-            Err(Errno::SRCH) => break,
-            Err(error) => return Err(error.into()),
-        };
-        if FileType::from_raw_mode(fstat(&socket)?.st_mode) == FileType::Socket {
-            adopted += usize::from(tables.adopt(&socket, session.into()).map_err(io::Error::other)?);
+        match adopt_one(tables, &process, number, session) {
+            Ok(is_new) => adopted.sockets += usize::from(is_new),
+            Err(error) => {
+                adopted.failed += 1;
+                adopted.why.get_or_insert(error);
+            }
         }
     }
     Ok(adopted)
+}
+
+/// Whether a process's descriptor is an endpoint now and was not before. A copy is held meanwhile.
+fn adopt_one(tables: &Tables, process: &OwnedFd, number: i32, session: SessionId) -> io::Result<bool> {
+    let socket = match pidfd_getfd(process, number, PidfdGetfdFlags::empty()) {
+        // Not open, or the process has ended.
+        Err(Errno::BADF | Errno::SRCH) => return Ok(false),
+        held => held?,
+    };
+    if FileType::from_raw_mode(fstat(&socket)?.st_mode) != FileType::Socket {
+        return Ok(false);
+    }
+    tables.adopt(&socket, session.into()).map_err(|error| io::Error::other(causes(&error)))
 }
 
 /// How many slots for descriptors a process has (proc(5), `FDSize`).

@@ -63,7 +63,7 @@ impl Cgroups {
     /// # Errors
     /// The kernel refuses; the monitor stays where it was.
     pub fn make(&self, slice: &str, session: SessionId, monitor: u32) -> io::Result<String> {
-        let cgroup = format!("/{}/{OWN}{session}{SCOPE}", slice.trim_matches('/'));
+        let cgroup = format!("/{}/{}", slice.trim_matches('/'), own_name(session));
         let path = self.path(&cgroup);
         fs::create_dir(&path)?;
         let moved = fs::write(path.join("cgroup.procs"), monitor.to_string());
@@ -80,12 +80,20 @@ impl Cgroups {
         inside.is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// Removes a cgroup that [`Cgroups::make`] has made, if nobody is in it.
-    pub fn remove_own(&self, cgroup: &str) {
-        if cgroup.rsplit('/').next().is_some_and(is_own) {
-            // The kernel removes none that somebody is in.
-            let _populated = fs::remove_dir(self.path(cgroup));
-        }
+    /// Whether [`Cgroups::make`] has made a cgroup for this very session.
+    #[must_use]
+    pub fn is_made_for(cgroup: &str, session: SessionId) -> bool {
+        cgroup.rsplit('/').next() == Some(&own_name(session))
+    }
+
+    /// Removes a cgroup that [`Cgroups::make`] has made, if nobody is in it; whether it is gone.
+    pub fn remove_own(&self, cgroup: &str) -> bool {
+        // The kernel removes none that somebody is in.
+        cgroup.rsplit('/').next().is_some_and(is_own)
+            && match fs::remove_dir(self.path(cgroup)) {
+                Ok(()) => true,
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+            }
     }
 
     /// Removes what [`Cgroups::make`] has made below a slice and what nobody is in any more.
@@ -143,6 +151,11 @@ impl Cgroups {
     fn path(&self, cgroup: &str) -> PathBuf {
         self.root.join(cgroup.trim_start_matches('/'))
     }
+}
+
+/// The name of a session's cgroup that [`Cgroups::make`] makes.
+fn own_name(session: SessionId) -> String {
+    format!("{OWN}{session}{SCOPE}")
 }
 
 /// Whether the last part of a path is a name that [`Cgroups::make`] gives.

@@ -1,6 +1,6 @@
 //! Following sessions to their true end: the connection's socket is closed and no process of theirs is left.
 
-use super::{Cgroups, Live, SessionId, Sessions, State, own, snapshot};
+use super::{Cgroups, Live, SessionId, Sessions, State, account, own, snapshot};
 use crate::audit::What;
 use crate::clock::{self, Offset};
 use crate::connections::Connection;
@@ -31,8 +31,11 @@ impl Sessions {
         };
         if let Some(cgroups) = &self.cgroups {
             let own = ended.iter().filter_map(|ended| ended.live.record.cgroup.as_deref());
-            own.for_each(|cgroup| cgroups.remove_own(cgroup));
+            for cgroup in own {
+                cgroups.remove_own(cgroup);
+            }
         }
+        self.remove_forsaken();
         self.follow_latest_logins();
         self.adopt_sockets();
         for Ended { live, dropped } in ended {
@@ -117,15 +120,16 @@ impl Sessions {
 }
 
 impl State {
-    /// Writes the deadlines of all sessions as the clocks stand to each other now.
+    /// Writes the deadlines of all sessions and accounts as the clocks stand to each other now.
     pub(super) fn write_deadlines(&mut self) {
-        let Self { tables, live, clock, .. } = self;
+        let Self { tables, live, accounts, clock, .. } = self;
         for session in live.values_mut().filter(|session| session.record.ends_at.is_some()) {
             session.kernel = session.kernel.with_deadline(clock.deadline(session.record.ends_at));
             if let Err(error) = tables.update_session(session.record.id.into(), &session.kernel) {
                 tracing::error!("session {}: its deadline could not be moved: {error}", session.record.id);
             }
         }
+        account::write_deadlines(tables, accounts, *clock);
     }
 }
 

@@ -11,6 +11,7 @@ mod open;
 mod own;
 mod parting;
 mod record;
+mod room;
 pub mod snapshot;
 
 pub use cgroup::Cgroups;
@@ -19,6 +20,7 @@ pub use open::{OpenError, Opening};
 pub(crate) use open::{kernel_mode, network};
 pub(crate) use parting::Parting;
 pub use record::{Record, RecordTooLong, SessionId};
+pub use room::Room;
 
 use crate::audit::{Audit, CutCause};
 use crate::clock::Offset;
@@ -51,6 +53,8 @@ struct State {
     accounts: account::Accounts,
     /// Cgroups whose sockets are still to be looked for.
     claimed: Vec<adopt::Claimed>,
+    /// Cgroups that were made for logins that came to nothing, until they are gone.
+    forsaken: Vec<String>,
     /// Whose session a connection is, by its cookie.
     by_cookie: HashMap<u64, SessionId>,
     clock: Offset,
@@ -105,6 +109,7 @@ impl Sessions {
             live,
             accounts,
             claimed,
+            forsaken: Vec::new(),
             by_cookie,
             clock: Offset::now(),
             mode: Mode::Audit,

@@ -1,6 +1,6 @@
 //! Opening a session: into the kernel's maps before the user's process exists.
 
-use super::{Cgroups, Live, Record, RecordTooLong, SessionId, Sessions, State, own};
+use super::{Cgroups, Live, Record, RecordTooLong, Room, SessionId, Sessions, State, own};
 use crate::audit::{Subject, What};
 use crate::clock;
 use crate::connections::Connection;
@@ -43,6 +43,15 @@ pub enum OpenError {
     /// No room in the kernel's maps; no more sessions until one ends.
     #[error("the session tables are full (max_sessions)")]
     TableFull,
+    /// Whoever it is has as many as one person may have.
+    #[error(
+        "{most} sessions are as many as one person may have here, with those of which only processes are left \
+         (max_sessions_per_person)"
+    )]
+    TooMany {
+        /// How many that is.
+        most: u32,
+    },
     /// The certificate's names are too long to be recorded.
     #[error(transparent)]
     Names(#[from] RecordTooLong),
@@ -76,42 +85,46 @@ impl From<Error> for OpenError {
 }
 
 impl Sessions {
-    /// Puts a session and its flow into the kernel's maps.
+    /// Puts a session and its flow into the kernel's maps, if there is room for it.
     ///
     /// # Errors
     /// It is in no map then.
-    pub fn open(&self, opening: Opening) -> Result<SessionId, OpenError> {
+    pub fn open(&self, opening: Opening, room: Room) -> Result<SessionId, OpenError> {
         let id = SessionId::random()?;
         let cgroup = self.cgroup_for(id, opening.monitor);
         let record = record(id, &opening, cgroup);
-        let connection = opening.connection;
-        {
-            let mut state = self.state();
-            if state.by_cookie.contains_key(&connection.cookie) {
-                return Err(OpenError::AlreadyOpen);
-            }
-            if Instant::now() >= opening.deadline {
-                return Err(OpenError::Late);
-            }
-            let kernel = kernel_session(&opening, state.clock.deadline(opening.ends_at));
-            let cgroup = insert(&state, self.cgroups.as_ref(), &record, &kernel, connection)?;
-            let live = Live {
-                record: record.clone(),
-                kernel,
-                cgroup,
-                connection: Some(connection),
-                cut: None,
-                parting: None,
-                ending: 0,
-                reported: 0,
-            };
-            state.live.insert(id, live);
-            self.settle_accounts(&mut state);
-            state.by_cookie.insert(connection.cookie, id);
-        }
+        self.enter(&record, &opening, room).inspect_err(|_| self.forsake(&record))?;
         self.audit.write(What::SessionOpened { session: id.to_string() }, record.subject.clone());
         self.meet(&record);
         Ok(id)
+    }
+
+    fn enter(&self, record: &Record, opening: &Opening, room: Room) -> Result<(), OpenError> {
+        let connection = opening.connection;
+        let mut state = self.state();
+        if state.by_cookie.contains_key(&connection.cookie) {
+            return Err(OpenError::AlreadyOpen);
+        }
+        if Instant::now() >= opening.deadline {
+            return Err(OpenError::Late);
+        }
+        state.has_room(room, &record.subject)?;
+        let kernel = kernel_session(opening, state.clock.deadline(opening.ends_at));
+        let cgroup = insert(&state, self.cgroups.as_ref(), record, &kernel, connection)?;
+        let live = Live {
+            record: record.clone(),
+            kernel,
+            cgroup,
+            connection: Some(connection),
+            cut: None,
+            parting: None,
+            ending: 0,
+            reported: 0,
+        };
+        state.live.insert(record.id, live);
+        self.settle_accounts(&mut state);
+        state.by_cookie.insert(connection.cookie, record.id);
+        Ok(())
     }
 }
 

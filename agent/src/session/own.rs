@@ -25,6 +25,21 @@ impl Sessions {
         found
     }
 
+    /// A login has come to nothing: the cgroup that was made for it goes once its processes have.
+    pub(super) fn forsake(&self, record: &Record) {
+        let made = record.cgroup.clone().filter(|cgroup| Cgroups::is_made_for(cgroup, record.id));
+        self.state().forsaken.extend(made);
+    }
+
+    /// Removes the cgroups of logins that came to nothing, as far as nobody is in them any more.
+    pub(super) fn remove_forsaken(&self) {
+        let Some(cgroups) = &self.cgroups else { return };
+        let forsaken = std::mem::take(&mut self.state().forsaken);
+        let populated = forsaken.into_iter().filter(|cgroup| !cgroups.remove_own(cgroup));
+        let populated: Vec<String> = populated.collect();
+        self.state().forsaken.extend(populated);
+    }
+
     /// Brings the accounts in line with their sessions.
     pub(super) fn settle_accounts(&self, state: &mut State) {
         if let Some(cgroups) = &self.cgroups {

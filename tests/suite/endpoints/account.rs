@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
-use lab::{NODE_V4, Order, Place, Process, eventually};
+use agent_ebpf::Session;
+use anyhow::{Context, Result, ensure};
+use cotter_agent::datapath::Tables;
+use lab::{AgentSetup, NODE_V4, Order, Place, Process, eventually};
 
 use super::{Endpoints, NEVER, SERVER, SOON, UDP, datagram_comes_back};
 
@@ -16,7 +18,11 @@ struct Node {
 
 impl Node {
     fn new() -> Result<Self> {
-        let endpoints = Endpoints::new()?;
+        Self::with(|agent| agent)
+    }
+
+    fn with(agent: impl FnOnce(AgentSetup) -> AgentSetup) -> Result<Self> {
+        let endpoints = Endpoints::with(agent)?;
         let lab = &endpoints.scene.lab;
         let uid = lab.node().run("id", &["-u", "alice"])?;
         let slice = lab.sessions_directory()?.join(format!("user-{}.slice", uid.trim()));
@@ -28,10 +34,15 @@ impl Node {
 
     /// A server as the account's systemd runs it.
     fn serves(&self, port: u16) -> Result<Process> {
+        self.serves_so(port, "")
+    }
+
+    /// The same with further arguments.
+    fn serves_so(&self, port: u16, how: &str) -> Result<Process> {
         let node = self.endpoints.scene.lab.node();
         let into = self.manager.join("cgroup.procs");
         let start = format!(
-            "echo $$ >{} && exec setpriv --reuid alice --clear-groups /usr/bin/python3 {SERVER} udp {port}",
+            "echo $$ >{} && exec setpriv --reuid alice --clear-groups /usr/bin/python3 {SERVER} udp {port} {how}",
             into.display()
         );
         let server = node.spawn(Place::command("sh").args(["-c", &start]))?;
@@ -40,6 +51,22 @@ impl Node {
             Ok(there.then_some(()))
         })?;
         Ok(server)
+    }
+
+    /// Waits until what ran before the account's first login is held.
+    fn is_held(&self, port: u16) -> Result<()> {
+        eventually("what ran before is held too", || Ok((!self.elsewhere_reaches(port)?).then_some(())))?;
+        self.endpoints.only_alice_reaches(port)
+    }
+
+    /// Changes what the kernel goes by for the account, whose sessions are all over.
+    fn change_account(&self, change: impl FnOnce(Session) -> Session) -> Result<()> {
+        let tables =
+            self.endpoints.scene.lab.node().enter(|| Tables::open("/sys/fs/bpf/cotter".as_ref()))??;
+        let all = tables.sessions()?;
+        let (id, kernel) = all.first().context("nothing is left of the account")?;
+        ensure!(tables.update_session(*id, &change(*kernel))?, "it is gone");
+        Ok(())
     }
 
     fn elsewhere_reaches(&self, port: u16) -> Result<bool> {
@@ -56,8 +83,7 @@ fn what_an_accounts_own_systemd_runs_is_held_to_where_its_sessions_are() -> Resu
 
     let alice = scene.alice()?;
     let mut session = scene.at_alice(&alice).stay()?;
-    eventually("what ran before is held too", || Ok((!node.elsewhere_reaches(UDP)?).then_some(())))?;
-    node.endpoints.only_alice_reaches(UDP)?;
+    node.is_held(UDP)?;
     let _started = node.serves(UDP + 1)?;
     node.endpoints.only_alice_reaches(UDP + 1)?;
 
@@ -79,4 +105,48 @@ fn what_an_accounts_own_systemd_runs_is_held_to_where_its_sessions_are() -> Resu
     scene.agent.told(&["lock", "--user", "example.com/alice"])?;
     node.endpoints.nobody_reaches(UDP)?;
     node.endpoints.nobody_reaches(UDP + 1)
+}
+
+#[test]
+fn accounts_take_no_room_from_logins() -> Result<()> {
+    let node = Node::with(|agent| agent.line("max_sessions = 2"))?;
+    let scene = &node.endpoints.scene;
+    let (_server, alice) = (node.serves(UDP)?, scene.alice()?);
+    let mut first = scene.at_alice(&alice).stay()?;
+    let _second = scene.at_alice(&alice).stay()?;
+    node.is_held(UDP)?;
+    scene.refused_a_session(&scene.at_alice(&alice), "table_full")?;
+    first.hang_up()?;
+    eventually("there is room again", || Ok((scene.sessions()?.len() == 1).then_some(())))?;
+    scene.at_alice(&alice).succeed("true").map(drop)
+}
+
+#[test]
+fn a_socket_that_cannot_remember_whose_it_is_keeps_no_other_from_it() -> Result<()> {
+    let node = Node::new()?;
+    let _server = node.serves_so(UDP, "hoard")?;
+    let _session = node.endpoints.scene.at_alice(&node.endpoints.scene.alice()?).stay()?;
+    node.is_held(UDP)?;
+    eventually("that one has failed is told", || {
+        Ok(node.endpoints.scene.agent.log()?.contains("descriptors of process").then_some(()))
+    })
+}
+
+#[test]
+fn the_end_of_what_an_account_runs_is_kept_by_the_wall_clock() -> Result<()> {
+    let mut node = Node::new()?;
+    let _server = node.serves(UDP)?;
+    let ending = Order { options: &[crate::scene::ENDING], ..Order::login("alice", &["alice"]) };
+    let scene = &node.endpoints.scene;
+    let alice = scene.ca.issue("alice", &ending.pinned(crate::scene::AT_ALICE))?;
+    scene.at_alice(&alice).succeed("true")?;
+    scene.deserted()?;
+    node.is_held(UDP)?;
+
+    // As a clock leaves it that was set meanwhile, or stood still in suspend.
+    node.change_account(|kernel| kernel.with_deadline(1))?;
+    node.endpoints.nobody_reaches(UDP)?;
+    node.endpoints.scene.agent.kill9()?;
+    node.endpoints.scene.agent.start()?;
+    node.endpoints.only_alice_reaches(UDP)
 }

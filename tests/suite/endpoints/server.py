@@ -1,11 +1,17 @@
 """What a session may open: servers that answer every datagram or line with what they heard."""
 
+import ctypes
+import itertools
 import socket
+import struct
 import subprocess
 import sys
 
 
 UDP_LITE = 136
+# Of linux/sched.h.
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWNET = 0x40000000
 
 
 def udp(family, port, protocol=0):
@@ -13,6 +19,24 @@ def udp(family, port, protocol=0):
     if port is not None:
         server.bind(("", port))
     return server
+
+
+def leave():
+    """Goes to a network of its own, without the sockets that are there."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
+        sys.exit(f"unshare: {ctypes.get_errno()}")
+
+
+def hoard():
+    """A socket whose memory for options is used up, so that the kernel cannot keep a word more with it."""
+    hoarder = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    try:
+        for group in itertools.count(1):
+            address = socket.inet_pton(socket.AF_INET6, f"ff02::1:{group:x}")
+            loopback = struct.pack("I", 1)
+            hoarder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, address + loopback)
+    except OSError:
+        return hoarder
 
 
 def echo(server):
@@ -29,7 +53,14 @@ def main(kind, *arguments):
     if kind == "udp":
         port = int(arguments[0])
         protocol = UDP_LITE if "lite" in arguments else 0
-        server = udp(socket.AF_INET6 if "6" in arguments else socket.AF_INET, port, protocol)
+        family = socket.AF_INET6 if "6" in arguments else socket.AF_INET
+        hoarder = hoard() if "hoard" in arguments else None
+        if "leave" in arguments:
+            server = socket.socket(family, socket.SOCK_DGRAM, protocol)
+            leave()
+            server.bind(("", port))
+        else:
+            server = udp(family, port, protocol)
         say(server)
         echo(server)
     elif kind == "asks":
@@ -52,7 +83,7 @@ def main(kind, *arguments):
         # Connects and lets go again at each line from its input; echoes all the time.
         address, port, own = arguments[0], int(arguments[1]), int(arguments[2])
         server = udp(socket.AF_INET, own)
-        libc = __import__("ctypes").CDLL(None, use_errno=True)
+        libc = ctypes.CDLL(None, use_errno=True)
         server.connect((address, port))
         say(server)
         sys.stdin.readline()
