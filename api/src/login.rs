@@ -22,10 +22,13 @@ pub struct LoginRequest {
 }
 
 /// What comes of it: 200. Else there is a [`crate::Refusal`]. The certificate is what counts; the rest tells of it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Issued {
     /// The certificate, as OpenSSH has it.
     pub certificate: String,
+    /// The certificate's key for knocks, base64: a secret of its holder's. Fleets without a secret for knocks give none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knock_key: Option<String>,
     /// Its serial number.
     pub serial: u64,
     /// The end of its validity, Unix seconds.

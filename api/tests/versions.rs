@@ -99,6 +99,7 @@ fn the_next_versions_messages_are_read() {
     let LoginRequest { user, code, .. } = read(include_str!("next/login-request.json"));
     assert_eq!((user.as_str(), code), ("alice", None));
     let issued: Issued = read(include_str!("next/login-answer.json"));
+    assert_eq!(issued.knock_key.as_deref(), Some("bydmxuO7yXkFLHHuuO15iZkeN6wHmp6UXaQo1pFyFhw="));
     let (observed, other) = (issued.observed.unwrap(), issued.other_observed.unwrap());
     assert_eq!(
         (observed.address.to_string().as_str(), observed.how.as_str()),
@@ -135,7 +136,7 @@ fn missing<T: DeserializeOwned + Serialize>(text: &str) -> Vec<String> {
 fn an_older_writer_is_understood_where_nothing_false_comes_of_it() {
     assert_eq!(missing::<LoginRequest>(include_str!("next/login-request.json")), [""; 0]);
     let issued = missing::<Issued>(include_str!("next/login-answer.json"));
-    assert_eq!(issued, ["logins", "observed", "other_observed", "roles"]);
+    assert_eq!(issued, ["knock_key", "logins", "observed", "other_observed", "roles"]);
     assert_eq!(missing::<Observation>(include_str!("next/observed.json")), ["address", "how"]);
     assert_eq!(missing::<StatementRequest>(include_str!("next/observations-request.json")), [""; 0]);
     assert_eq!(

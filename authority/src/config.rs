@@ -52,6 +52,7 @@ struct File {
     #[serde(default)]
     trusted_cluster: Vec<TrustedClusterTable>,
     policy_readers: Option<Vec<String>>,
+    knock_secret: Option<PathBuf>,
 }
 
 /// `[[trusted_cluster]]`: keys as in agent.toml.
@@ -102,6 +103,8 @@ pub struct Config {
     pub event_log: Option<PathBuf>,
     /// Who may read what nodes follow: callers observed in these networks; `None`: everybody.
     pub policy_readers: Option<Vec<IpNet>>,
+    /// The file of the secret by which nodes know the knocks of people here.
+    pub knock_secret: Option<PathBuf>,
     trusted_clusters: Vec<TrustedClusterTable>,
 }
 
@@ -162,6 +165,7 @@ impl Config {
                 .map(|texts| networks("policy_readers", &texts))
                 .transpose()
                 .map_err(wrong)?,
+            knock_secret: file.knock_secret,
             trusted_clusters: file.trusted_cluster,
         })
     }

@@ -21,6 +21,8 @@ mod files;
 pub mod grant;
 /// What is answered over HTTPS.
 pub mod http;
+/// What tells nodes made-up knocks from others.
+pub mod knock_secret;
 /// A login.
 pub mod login;
 /// Where a request comes from.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cotter_api::{Issued, LoginRequest};
+use cotter_knock::FleetSecret;
 use pinning::{LockSubject, Observed, Role};
 use ssh_key::PublicKey;
 
@@ -93,6 +94,8 @@ pub struct Logins {
     pub cluster: String,
     /// The keys that sign.
     pub ca: CaKeys,
+    /// What the keys for knocks are made of; none: none are given.
+    pub knock_secret: Option<FleetSecret>,
     /// Roles by name.
     pub roles: BTreeMap<String, Role>,
     /// Compares passwords.
@@ -177,9 +180,12 @@ impl Logins {
         self.require_unlocked(&person, &[observed, other.as_ref()]).await?;
         let draft = Draft { key, user, grant: &grant, pins: &pins, observed, serial, now };
         let certificate = self.ca.sign(draft.builder().map_err(SignError::from)?).await?;
+        let bytes = certificate.to_bytes().map_err(SignError::from)?;
+        let knock_key = self.knock_secret.as_ref().map(|secret| secret.key_for(&bytes).to_text().to_string());
         let certificate = certificate.to_openssh().map_err(SignError::from)?;
         Ok(Issued {
             certificate,
+            knock_key,
             serial,
             ends_at: draft.ends_at(),
             pinned: pins.iter().map(ToString::to_string).collect(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cotter_api::Rules;
+use cotter_knock::FleetSecret;
 use pinning::Role;
 use tokio_rustls::TlsAcceptor;
 
@@ -10,6 +11,7 @@ use crate::audit::Audit;
 use crate::ca::{CaError, CaKeys};
 use crate::config::{Config, ConfigError, ProxyProtocol};
 use crate::http::Authority;
+use crate::knock_secret::{self, KnockSecretError};
 use crate::login::Logins;
 use crate::password::Passwords;
 use crate::policy::{Feed, Publisher};
@@ -49,6 +51,8 @@ pub(crate) enum ServingError {
     Ca(#[from] CaError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    KnockSecret(#[from] KnockSecretError),
     #[error("the CA keys cannot be told to nodes: {0}")]
     Lines(#[from] ssh_key::Error),
 }
@@ -58,6 +62,7 @@ pub(crate) struct Loaded {
     roles: Vec<Role>,
     tls: Tls,
     ca: CaKeys,
+    knock_secret: Option<FleetSecret>,
     /// What nodes are to go by.
     pub(crate) rules: Rules,
 }
@@ -68,18 +73,20 @@ impl Loaded {
     pub(crate) fn from(config: &Config) -> Result<Self, ServingError> {
         let ca = CaKeys::load(&config.ca_keys)?;
         let rules = config.rules(&ca.public_lines()?)?;
-        Ok(Self { roles: config.roles()?, tls: Tls::load(config)?, ca, rules })
+        let knock_secret = config.knock_secret.as_deref().map(knock_secret::read).transpose()?;
+        Ok(Self { roles: config.roles()?, tls: Tls::load(config)?, ca, knock_secret, rules })
     }
 }
 
 impl Serving {
     /// What connections are served with from now on.
     pub(crate) fn new(config: &Config, loaded: Loaded, kept: &Kept) -> Self {
-        let Loaded { roles, tls, ca, .. } = loaded;
+        let Loaded { roles, tls, ca, knock_secret, .. } = loaded;
         let logins = Logins {
             store: kept.store.clone(),
             cluster: config.name.clone(),
             ca,
+            knock_secret,
             roles: roles.into_iter().map(|role| (role.name.clone(), role)).collect(),
             passwords: kept.passwords.clone(),
             throttle: Arc::clone(&kept.throttle),

@@ -1,11 +1,13 @@
 //! A key and its certificate: what a login leaves on this machine.
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64ct::{Base64, Encoding};
-use cotter_api::{Family, plain};
+use cotter_api::{Family, Issued, plain};
 use jiff::Timestamp;
 use pinning::{Address, Certificate, Cidr, Identity, Pins};
+use signature::Signer;
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 
@@ -130,10 +132,10 @@ impl NewKey {
     ///
     /// # Errors
     /// That they cannot be written.
-    pub fn store(&self, certificate: &str, drawer: &Drawer) -> Result<(), HomeError> {
+    pub fn store(&self, issued: &Issued, drawer: &Drawer) -> Result<(), HomeError> {
         let text = self.0.to_openssh(LineEnding::LF).map_err(|error| unreadable(drawer, error))?;
         let before = handed_over(drawer)?;
-        self.put(Some(&text), certificate, drawer)?;
+        self.put(Some(&text), issued, drawer)?;
         if !before.is_empty() {
             // Whoever has no agent any more can do without.
             let _forgotten = SshAgent::connect().map(|mut agent| agent.forget(&before));
@@ -141,17 +143,13 @@ impl NewKey {
         Ok(())
     }
 
-    /// Hands it with its certificate to the ssh-agent until the certificate's end, in place of those before; only what is
-    /// public is written.
+    /// Hands it with its certificate to the ssh-agent until the certificate's end, in place of those before; written is only
+    /// what is public, and the key for knocks, which lets nobody in.
     ///
     /// # Errors
     /// That there is no agent, or the files cannot be written.
-    pub fn hand_over(
-        &self,
-        certificate: &str,
-        comment: &str,
-        drawer: &Drawer,
-    ) -> Result<(), CredentialError> {
+    pub fn hand_over(&self, issued: &Issued, comment: &str, drawer: &Drawer) -> Result<(), CredentialError> {
+        let certificate = &issued.certificate;
         let keys = self.0.key_data().ed25519().ok_or(CredentialError::NoCertificate)?;
         let end = Certificate::parse(certificate.trim()).map_err(|_denial| CredentialError::NoCertificate)?;
         let left = Duration::from_secs(end.identity().valid_before.saturating_sub(unix()));
@@ -160,23 +158,25 @@ impl NewKey {
         let mut agent = SshAgent::connect()?;
         agent.add(keys, &certified, comment, left)?;
         let before = handed_over(drawer)?;
-        self.put(None, certificate, drawer)?;
+        self.put(None, issued, drawer)?;
         agent.forget(&before);
         Ok(())
     }
 
-    /// Puts the files in their places, the private one only if there is to be one.
-    fn put(&self, private: Option<&str>, certificate: &str, drawer: &Drawer) -> Result<(), HomeError> {
+    /// Puts the files in their places: those of the secrets only if there are any.
+    fn put(&self, private: Option<&str>, issued: &Issued, drawer: &Drawer) -> Result<(), HomeError> {
         let public = self.public().map_err(|error| unreadable(drawer, error))?;
-        let public = (drawer.public(), format!("{public}\n"));
-        let certificate = (drawer.certificate(), format!("{}\n", certificate.trim_end()));
-        let private = private.map(|text| (drawer.key(), text.to_owned()));
-        let keeps = private.is_some();
-        let files: Vec<_> = private.into_iter().chain([certificate, public]).collect();
-        home::write_all(
-            &files.iter().map(|(path, text)| (path.as_path(), text.as_str())).collect::<Vec<_>>(),
-        )?;
-        if keeps { Ok(()) } else { home::remove(&drawer.key()) }
+        let certificate = issued.certificate.trim_end();
+        let places = [
+            (drawer.key(), private.map(str::to_owned)),
+            (drawer.certificate(), Some(format!("{certificate}\n"))),
+            (drawer.public(), Some(format!("{public}\n"))),
+            (drawer.knock_key(), issued.knock_key.as_ref().map(|key| format!("{key}\n"))),
+        ];
+        let files: Vec<_> =
+            places.iter().filter_map(|(path, text)| Some((path.as_path(), text.as_deref()?))).collect();
+        home::write_all(&files)?;
+        places.iter().filter(|(_, text)| text.is_none()).try_for_each(|(path, _)| home::remove(path))
     }
 }
 
@@ -212,6 +212,47 @@ pub enum CredentialError {
     /// The authority has sent something else.
     #[error("what the authority sent is no certificate of this key and user")]
     NoCertificate,
+}
+
+/// Why there is no signature.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// Something that is needed cannot be read.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The ssh-agent, which has the key, does not sign.
+    #[error(transparent)]
+    Agent(#[from] SshAgentError),
+    /// The key in its file does not sign.
+    #[error("{0}: it does not sign: {1}; log in again")]
+    Key(PathBuf, String),
+}
+
+/// The certificate's bytes, if there is one.
+///
+/// # Errors
+/// That its file cannot be read.
+pub fn certificate(drawer: &Drawer) -> Result<Option<Vec<u8>>, HomeError> {
+    Ok(home::read(&drawer.certificate())?.as_deref().and_then(blob))
+}
+
+/// The signature of the certificate's key over these bytes, in SSH's encoding: by the key's file, else by the ssh-agent.
+///
+/// # Errors
+/// See [`SignError`].
+pub fn sign(bytes: &[u8], drawer: &Drawer) -> Result<Vec<u8>, SignError> {
+    let path = drawer.key();
+    let Some(text) = home::read(&path)? else {
+        let certificate = certificate(drawer)?.unwrap_or_default();
+        return Ok(SshAgent::connect()?.sign(&certificate, bytes)?);
+    };
+    let wrong = |why: &dyn std::fmt::Display| SignError::Key(path, why.to_string());
+    let signature = PrivateKey::from_openssh(text).and_then(|key| Ok(key.try_sign(bytes)?));
+    match signature.map(Vec::try_from) {
+        Ok(Ok(signature)) => Ok(signature),
+        Ok(Err(error)) => Err(wrong(&error)),
+        Err(error) => Err(wrong(&error)),
+    }
 }
 
 /// The bytes of a key or certificate as OpenSSH writes them in a line.

@@ -137,6 +137,11 @@ impl Drawer {
         self.0.join("id-cert.pub")
     }
 
+    /// Where the certificate's key for knocks lies, if the authority gives any.
+    pub fn knock_key(&self) -> PathBuf {
+        self.0.join("knock.key")
+    }
+
     /// Where the configuration lies that ssh gets where hosts on the way need the certificate, too.
     pub fn ssh_config(&self) -> PathBuf {
         self.0.join("ssh_config")

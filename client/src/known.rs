@@ -156,7 +156,7 @@ mod tests {
         let fleet = |place: &str| Fleet {
             authority: Some(place.parse().unwrap()),
             fingerprint: Some(format!("SHA256:{}", "00".repeat(32))),
-            ca_file: None,
+            ..Fleet::default()
         };
         let unsaid = Known { fingerprint: None, ..known("a.example", "alice") };
         assert!(unsaid.authority(&fleet("a.example")).is_ok());

@@ -12,8 +12,14 @@ pub mod ending;
 pub mod fleet;
 /// The directory of what is remembered.
 pub mod home;
+/// Knocking at nodes.
+pub mod knock;
 /// The authorities that are known.
 pub mod known;
+/// Nodes that want a knock.
+pub mod node;
+/// Patterns of hosts.
+pub mod pattern;
 /// The user's ssh-agent.
 pub mod ssh_agent;
 /// What ssh's arguments are about.

@@ -1,5 +1,5 @@
 //! The user's ssh-agent, as far as a login needs one: it takes a key with its certificate for a time, tells whether it still
-//! has it, and lets it go (draft-ietf-sshm-ssh-agent, sections 5 and 6).
+//! has it, signs knocks with it, and lets it go (draft-ietf-sshm-ssh-agent, sections 5 and 6).
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -16,6 +16,8 @@ const FAILURE: u8 = 5;
 const SUCCESS: u8 = 6;
 const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
+const SIGN_REQUEST: u8 = 13;
+const SIGN_RESPONSE: u8 = 14;
 const REMOVE_IDENTITY: u8 = 18;
 const ADD_ID_CONSTRAINED: u8 = 25;
 const CONSTRAIN_LIFETIME: u8 = 1;
@@ -104,6 +106,19 @@ impl SshAgent {
         }
     }
 
+    /// Has it sign with this key or certificate's key; the signature in SSH's encoding.
+    ///
+    /// # Errors
+    /// See [`SshAgentError`]; also that it does not have the key, or somebody said no.
+    pub fn sign(&mut self, blob: &[u8], data: &[u8]) -> Result<Vec<u8>, SshAgentError> {
+        let answer = self.ask(&Message::new(SIGN_REQUEST).text(blob).text(data).number(0))?;
+        match answer.split_first() {
+            Some((&SIGN_RESPONSE, mut signature)) => text(&mut signature).map(<[u8]>::to_vec),
+            _ => None,
+        }
+        .ok_or(SshAgentError::Refuses("sign with your key"))
+    }
+
     /// Has it forget a key or certificate.
     ///
     /// # Errors
@@ -170,19 +185,21 @@ impl Message {
     }
 }
 
+fn number(bytes: &mut &[u8]) -> Option<usize> {
+    let (number, rest) = bytes.split_first_chunk::<4>()?;
+    *bytes = rest;
+    usize::try_from(u32::from_be_bytes(*number)).ok()
+}
+
+fn text<'b>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
+    let length = number(bytes)?;
+    let (text, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(text)
+}
+
 /// Whether the list of an agent's keys, each with a comment behind it, holds this one.
 fn lists(mut listed: &[u8], blob: &[u8]) -> bool {
-    fn number(bytes: &mut &[u8]) -> Option<usize> {
-        let (number, rest) = bytes.split_first_chunk::<4>()?;
-        *bytes = rest;
-        usize::try_from(u32::from_be_bytes(*number)).ok()
-    }
-    fn text<'b>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
-        let length = number(bytes)?;
-        let (text, rest) = bytes.split_at_checked(length)?;
-        *bytes = rest;
-        Some(text)
-    }
     let count = number(&mut listed).unwrap_or_default();
     // A count that lies ends where the bytes do.
     for _ in 0..count {

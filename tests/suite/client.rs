@@ -7,6 +7,8 @@ mod fleet;
 mod interrupts;
 /// Hosts on the way to others, and the programs that run ssh.
 mod journeys;
+/// Knocks at nodes that are dark, by command and by itself.
+mod knock;
 /// What is remembered from one command to the next, and what becomes of it.
 mod memory;
 

@@ -96,6 +96,11 @@ pub(crate) enum What {
         /// Its file.
         file: PathBuf,
     },
+    /// A secret for knocks was made.
+    KnockSecretMade {
+        /// Its file.
+        file: PathBuf,
+    },
     /// Roles that are published differ from those before, at a start or a reload.
     RolesChanged {
         /// Names of new ones.

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{Common, Failure};
 use crate::ca::CaKeys;
+use crate::knock_secret;
 use crate::tls::Tls;
 
 #[derive(Debug, Subcommand)]
@@ -19,6 +20,7 @@ pub(super) fn config(common: &Common, command: &Command) -> Result<(), Failure> 
     let roles = config.roles().map_err(Failure::usage)?;
     let keys = CaKeys::load(&config.ca_keys).map_err(Failure::usage)?;
     config.rules(&keys.public_lines().map_err(Failure::usage)?).map_err(Failure::usage)?;
+    config.knock_secret.as_deref().map(knock_secret::read).transpose().map_err(Failure::usage)?;
     // One of our own making is made when it is needed.
     if config.tls.is_some() {
         Tls::load(&config).map_err(Failure::usage)?;

@@ -4,6 +4,7 @@ mod backup;
 mod ca;
 mod config;
 mod init;
+mod knock_secret;
 mod lock;
 mod output;
 mod role;
@@ -62,6 +63,8 @@ enum Command {
     /// The keys that nodes trust
     #[command(subcommand)]
     Ca(ca::Command),
+    /// Make the secret by which nodes tell made-up knocks from others, for `knock_secret` and for the nodes
+    KnockSecret(knock_secret::Options),
     /// Check the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -145,6 +148,7 @@ impl Command {
             Self::Unlock(which) => lock::unlock(common, &which).await,
             Self::Locks => lock::locks(common).await,
             Self::Ca(command) => ca::ca(common, command),
+            Self::KnockSecret(options) => knock_secret::knock_secret(common, &options),
             Self::Config(command) => config::config(common, &command),
             Self::Backup(options) => backup::backup(common, &options).await,
         }

@@ -12,6 +12,7 @@ use super::{Context, Failure, renewal, ssh, status, user_here};
 use crate::credential::{NewKey, unix};
 use crate::ending::Endings;
 use crate::home::Patience;
+use crate::knock::ONLY_ASKED;
 use crate::known::{Becomes, Known, KnownAuthorities};
 use crate::ssh_agent::SshAgent;
 use crate::terminal::{self, AskError, tell_before_asking};
@@ -51,7 +52,7 @@ pub(super) async fn login(context: Context, options: Options) -> Result<ExitCode
 }
 
 async fn told(context: Context, options: Options) -> Result<ExitCode, Failure> {
-    if options.if_needed && is_checked(context.place()?) {
+    if options.if_needed && is_seen_to(context.place()?) {
         return Ok(ExitCode::SUCCESS);
     }
     let (password_stdin, if_needed) = (options.password_stdin, options.if_needed);
@@ -71,9 +72,12 @@ async fn told(context: Context, options: Options) -> Result<ExitCode, Failure> {
     status::show(&context, &known).await
 }
 
-/// Whether the `cotter ssh` that this runs below has seen to that authority.
-fn is_checked(place: &Place) -> bool {
-    std::env::var_os(ssh::CHECKED).is_some_and(|checked| checked.to_str() == Some(&place.to_string()))
+/// Whether nothing is to be done for an ssh that this runs below: it is only asked where it goes, or was run by a `cotter ssh`
+/// that has seen to that authority.
+pub(super) fn is_seen_to(place: &Place) -> bool {
+    let is_only_asked = std::env::var_os(ONLY_ASKED).is_some();
+    is_only_asked
+        || std::env::var_os(ssh::CHECKED).is_some_and(|checked| checked.to_str() == Some(&place.to_string()))
 }
 
 /// The authority to log in at: what the options say, else as the last time, else as the fleet's.
@@ -149,8 +153,8 @@ pub(super) async fn log_in(
     let ssh_agent = known.ssh_agent;
     // An ssh-agent may take its time.
     let keep = spawn_blocking(move || match ssh_agent {
-        true => key.hand_over(&issued.certificate, &comment, &drawer),
-        false => Ok(key.store(&issued.certificate, &drawer)?),
+        true => key.hand_over(&issued, &comment, &drawer),
+        false => Ok(key.store(&issued, &drawer)?),
     });
     keep.await.map_err(Failure::unreachable)?.map_err(Failure::refused)?;
     Ok(KnownAuthorities::remember(known.clone(), becomes, &context.home)?)

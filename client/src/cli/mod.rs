@@ -1,7 +1,9 @@
 //! The command line: one file a subcommand.
 
+mod knock;
 mod login;
 mod logout;
+mod opening;
 mod renewal;
 mod ssh;
 mod ssh_config;
@@ -18,6 +20,7 @@ use crate::ending::Ended;
 use crate::fleet::Fleet;
 use crate::home::{Drawer, Home, HomeError};
 use crate::known::{Known, KnownAuthorities};
+use crate::node::Nodes;
 use crate::terminal::{AskError, tell};
 
 /// Says which authority, if no option does.
@@ -28,8 +31,8 @@ const VARIABLE: &str = "COTTER_AUTHORITY";
 /// The authority is the one that --authority names, else COTTER_AUTHORITY, else the one of the last `cotter login`, else the
 /// one in /etc/cotter/client.toml, which cotter-client.toml(5) describes.
 ///
-/// Exit codes: 0 done, 1 refused or not logged in, 2 usage or configuration, 3 the authority cannot be reached; `ssh` ends as
-/// ssh does.
+/// Exit codes: 0 done, 1 refused or not logged in, 2 usage or configuration, 3 the authority, or a node to knock
+/// at, cannot be reached; `ssh` ends as ssh does.
 #[derive(Debug, Parser)]
 #[command(name = "cotter", version, propagate_version = true)]
 pub struct Cli {
@@ -50,6 +53,8 @@ enum Command {
     /// Run ssh with the certificate; logs in again first if your address changed or the certificate ended
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Ssh(ssh::Options),
+    /// Have a node that shows strangers no open port open its ssh port to your address
+    Knock(knock::Options),
     /// Show what you are logged in as, from where and until when; 1 if that is of no use here and now
     Status,
     /// Remove key and certificate from this machine, and from the ssh-agent
@@ -114,6 +119,7 @@ struct Context {
     home: Home,
     authorities: KnownAuthorities,
     fleet: Fleet,
+    nodes: Nodes,
     /// The authority that was named or is the usual one.
     place: Option<Place>,
     json: bool,
@@ -124,13 +130,14 @@ impl Context {
         let home = Home::open()?;
         let authorities = KnownAuthorities::load(&home)?;
         let fleet = Fleet::load().map_err(Failure::usage)?;
+        let nodes = Nodes::load(&fleet).map_err(Failure::usage)?;
         let variable = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty());
         let variable = variable.map(|text| text.parse::<Place>()).transpose();
         let place = named
             .or(variable.map_err(|error| Failure::usage(format!("{VARIABLE}: {error}")))?)
             .or_else(|| authorities.usual(&fleet).map(|usual| usual.authority.clone()))
             .or_else(|| fleet.authority.clone());
-        Ok(Self { home, authorities, fleet, place, json })
+        Ok(Self { home, authorities, fleet, nodes, place, json })
     }
 
     fn place(&self) -> Result<&Place, Failure> {
@@ -222,6 +229,7 @@ impl Command {
         match self {
             Self::Login(options) => login::login(context, options).await,
             Self::Ssh(options) => ssh::ssh(&context, &options).await,
+            Self::Knock(options) => knock::knock(&context, options).await,
             Self::Status => status::status(&context).await,
             Self::Logout(options) => logout::logout(&context, &options).await,
             Self::SshConfig(options) => ssh_config::ssh_config(&context, &options),

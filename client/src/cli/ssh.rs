@@ -4,9 +4,8 @@
 //! command that ran must not run again. All that can be done about a refusal is done before.
 
 use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::Args;
@@ -16,12 +15,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::knock::on_the_way;
 use super::ssh_config::quoted;
 use super::standing::Standing;
 use super::{Context, Failure, renewal};
 use crate::credential::{Unfit, families, short};
 use crate::ending::{Ended, Endings};
 use crate::home::{self, Drawer};
+use crate::knock::{self, Destination, DestinationError};
+use crate::known::Known;
 use crate::ssh_arguments::Asked;
 use crate::terminal::tell;
 
@@ -48,15 +50,16 @@ pub(super) async fn ssh(context: &Context, options: &Options) -> Result<ExitCode
     }
     let known = context.known()?;
     let was_asked = renewal::renew(context, &known).await?;
-    let (drawer, checked) = (context.drawer(&known)?, known.authority.to_string());
+    let drawer = context.drawer(&known)?;
     let mut ssh = Command::new("ssh");
-    ssh.env(CHECKED, &checked);
-    let jumps = if was_asked {
-        let jumps = jumps(checked, options.arguments.clone());
-        Endings::listen().map_err(Failure::unreachable)?.unless(jumps).await??
+    ssh.env(CHECKED, known.authority.to_string());
+    let way = way(context, &known, &asked, options.arguments.clone());
+    let Way { jumps, family } = if was_asked {
+        Endings::listen().map_err(Failure::unreachable)?.unless(way).await??
     } else {
-        jumps(checked, options.arguments.clone()).await?
+        way.await?
     };
+    ssh.args(family.iter().flat_map(|family| ["-o", address_family(*family)]));
     match drawer.ssh_config() {
         path if jumps && !asked.names_configuration && is_plain(&path) => {
             write_configuration(&drawer, &path)?;
@@ -90,16 +93,40 @@ fn identity(drawer: &Drawer) -> [OsString; 2] {
     [option("IdentityFile", &drawer.key()), option("CertificateFile", &drawer.certificate())]
 }
 
-/// Whether ssh goes by way of other hosts.
-async fn jumps(checked: String, arguments: Vec<OsString>) -> Result<bool, Failure> {
-    let mut ssh = Command::new("ssh");
-    ssh.arg("-G").args(arguments).env(CHECKED, checked).stdin(Stdio::null()).stderr(Stdio::null());
-    let told = spawn_blocking(move || ssh.output()).await.map_err(Failure::unreachable)?.map_err(not_run)?;
-    if let Some(signal) = told.status.signal() {
-        return Err(Ended { signal }.into());
+/// How ssh is to go.
+#[derive(Default)]
+struct Way {
+    /// By way of other hosts.
+    jumps: bool,
+    /// Over this family of addresses alone.
+    family: Option<Family>,
+}
+
+/// Where ssh will go, with the door open that is on the way.
+async fn way(
+    context: &Context,
+    known: &Known,
+    asked: &Asked,
+    arguments: Vec<OsString>,
+) -> Result<Way, Failure> {
+    let destination = match Destination::ask(arguments).await {
+        // It will say so itself.
+        Err(DestinationError::Unknown(_)) => return Ok(Way::default()),
+        asked => asked?,
+    };
+    let jumps = matches!(destination.way, knock::Way::Jump(_));
+    // By a configuration of one's own, a host on the way is another one than ssh says here.
+    if jumps && asked.names_configuration {
+        return Ok(Way { jumps, family: None });
     }
-    let told = String::from_utf8_lossy(&told.stdout);
-    Ok(told.lines().filter_map(|line| line.strip_prefix("proxyjump ")).any(|hosts| hosts != "none"))
+    Ok(Way { jumps, family: on_the_way(context, known, destination).await? })
+}
+
+fn address_family(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "AddressFamily=inet",
+        Family::V6 => "AddressFamily=inet6",
+    }
 }
 
 /// Whether ssh, a shell and ssh's `%` leave a path as it is.

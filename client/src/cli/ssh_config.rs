@@ -9,6 +9,13 @@ use clap::Args;
 
 use super::{Context, Failure};
 
+/// What logs in again.
+const LOGIN: &str = "login --if-needed";
+/// What knocks; ssh puts in the name and the port as it was given them.
+const KNOCK: &str = "knock --if-needed --port %p -- '%n'";
+/// A shell would take the quote for the end of the name: ssh before 9.6 lets names have some.
+const NO_QUOTES: &str = "originalhost \"*,!*'*\"";
+
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// The hosts whose sessions are pinned, as patterns of ssh_config; every host if left out
@@ -21,7 +28,7 @@ pub(super) fn ssh_config(context: &Context, options: &Options) -> Result<ExitCod
     let drawer = context.home.drawer(place)?;
     let program = std::env::current_exe().map_err(Failure::usage)?;
     let hosts = hosts(&options.hosts).map_err(Failure::usage)?;
-    let exec = exec(&program, &place.to_string()).map_err(Failure::usage)?;
+    let login = exec(&program, &place.to_string(), LOGIN).map_err(Failure::usage)?;
     let show = |path: &Path| quoted(path).to_string_lossy().into_owned();
     println!("# Logs in at {place} again where the certificate is of no use any more: asks at the terminal,");
     println!(
@@ -30,9 +37,16 @@ pub(super) fn ssh_config(context: &Context, options: &Options) -> Result<ExitCod
     if options.hosts.is_empty() {
         println!("# Name the hosts, else all are asked for: cotter ssh-config 'node*.example.com'");
     }
-    println!("Match host {hosts} exec {exec}");
+    println!("Match host {hosts} exec {login}");
     println!("    IdentityFile {}", show(&drawer.key()));
     println!("    CertificateFile {}", show(&drawer.certificate()));
+    if !context.nodes.is_empty() {
+        let exec = exec(&program, &place.to_string(), KNOCK).map_err(Failure::usage)?;
+        println!(
+            "# Knocks at nodes whose entries in client.toml say so. Nothing that belongs to this stands below it."
+        );
+        println!("Match {NO_QUOTES} host {hosts} exec {exec}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -53,7 +67,7 @@ fn hosts(patterns: &[String]) -> Result<String, String> {
 
 /// The command that ssh has a shell run, in the quotes of `Match exec`. OpenSSH before 10 knows no escape between them, so
 /// that the shell's quotes must be the other ones, and no quote can be in the path.
-fn exec(program: &Path, place: &str) -> Result<String, String> {
+fn exec(program: &Path, place: &str, what: &str) -> Result<String, String> {
     let path =
         program.to_str().filter(|path| !path.contains(|c: char| c.is_control() || "\"'\\".contains(c)));
     let path = path.ok_or_else(|| {
@@ -63,7 +77,7 @@ fn exec(program: &Path, place: &str) -> Result<String, String> {
         )
     })?;
     let place = place.replace('%', "%%");
-    Ok(format!("\"'{}' --authority '{place}' login --if-needed\"", path.replace('%', "%%")))
+    Ok(format!("\"'{}' --authority '{place}' {what}\"", path.replace('%', "%%")))
 }
 
 /// A path as the value of an option of ssh: in quotes, with what means something there escaped.
@@ -89,7 +103,7 @@ mod tests {
         let quoted = |path: &str| quoted(Path::new(path)).into_string().unwrap();
         assert_eq!(quoted("/home/a b/id"), r#""/home/a b/id""#);
         assert_eq!(quoted(r#"/home/"%\/id"#), r#""/home/\"%%\\/id""#);
-        let exec = |path| super::exec(Path::new(path), "https://a:8443");
+        let exec = |path| super::exec(Path::new(path), "https://a:8443", LOGIN);
         assert_eq!(
             exec("/opt/a b/50%/cotter").as_deref(),
             Ok("\"'/opt/a b/50%%/cotter' --authority 'https://a:8443' login --if-needed\"")
