@@ -65,6 +65,22 @@ impl Address {
         if self.is_v4() { self } else { Self([self.0[0], 0]) }
     }
 
+    /// One of 2^`bits` places, at most 2^32, over which addresses are spread evenly.
+    #[inline(always)]
+    pub const fn place(self, bits: u32) -> u32 {
+        // Knuth's multiplicative hashing (The Art of Computer Programming 3, 6.4): the top bits depend on all.
+        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mixed = (self.0[0].wrapping_mul(GOLDEN) ^ self.0[1]).wrapping_mul(GOLDEN);
+        (mixed >> (u64::BITS - bits)) as u32
+    }
+
+    /// Another address for each, as a secret number has it: so that nobody knows whose [`Self::place`] is whose.
+    #[inline(always)]
+    #[must_use]
+    pub const fn salted(self, salt: u64) -> Self {
+        Self([self.0[0] ^ salt, self.0[1]])
+    }
+
     #[inline(always)]
     const fn high(self) -> u64 {
         u64::from_be(self.0[0])

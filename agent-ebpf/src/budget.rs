@@ -1,8 +1,8 @@
-//! How many events the kernel may write.
+//! How many events the kernel may write, and how often a source may knock.
 
 use crate::Nanoseconds;
 
-/// A token bucket, one for each CPU: a second's worth of events at once, refilled evenly.
+/// A token bucket: a second's worth at once, refilled evenly. Of events there is one for each CPU.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Budget {
@@ -19,15 +19,29 @@ impl Budget {
     const SECOND: Nanoseconds = 1_000_000_000;
     const COST: Nanoseconds = Self::SECOND / Self::RATE;
 
+    /// Knocks a second and source.
+    pub const KNOCKS: u64 = 8;
+
     /// Takes one token; false if there is none.
     #[inline(always)]
     pub const fn take(&mut self, now: Nanoseconds) -> bool {
+        self.take_at(now, Self::COST)
+    }
+
+    /// Takes the token of one knock of a source's.
+    #[inline(always)]
+    pub const fn take_knock(&mut self, now: Nanoseconds) -> bool {
+        self.take_at(now, Self::SECOND / Self::KNOCKS)
+    }
+
+    #[inline(always)]
+    const fn take_at(&mut self, now: Nanoseconds, cost: Nanoseconds) -> bool {
         let full = now.saturating_sub(Self::SECOND);
         let start = if self.spent_until > full { self.spent_until } else { full };
-        if start + Self::COST > now {
+        if start + cost > now {
             return false;
         }
-        self.spent_until = start + Self::COST;
+        self.spent_until = start + cost;
         true
     }
 }

@@ -117,11 +117,7 @@ impl Endpoint {
 
     /// Its protocol; `None` if a newer kernel program wrote one that is not known here.
     pub const fn protocol(&self) -> Option<Protocol> {
-        match self.protocol {
-            6 => Some(Protocol::Tcp),
-            17 => Some(Protocol::Udp),
-            _ => None,
-        }
+        Protocol::from_number(self.protocol)
     }
 
     /// Another one whenever whom it answers to may have changed.

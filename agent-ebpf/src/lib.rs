@@ -11,6 +11,8 @@ mod drops;
 mod endpoint;
 mod event;
 mod flow;
+mod frame;
+mod grant;
 mod mode;
 mod node;
 mod packet;
@@ -27,14 +29,16 @@ pub use drops::Drops;
 pub use endpoint::{Asked, Endpoint, Receiver, Tag, Violated};
 pub use event::Event;
 pub use flow::{Flow, FlowKey, SocketCookie};
+pub use frame::{FARTHEST, Frame};
+pub use grant::{GatedPort, Gates, Grant, PrefilterBit};
 pub use mode::Mode;
 pub use node::{Node, Penalty};
-pub use packet::{Content, EXTENSION_HEADERS, Frame, Layer, Packet, Protocol, Segment, Step};
+pub use packet::{Content, EXTENSION_HEADERS, KNOCK, Layer, Packet, Protocol, Segment, Step};
 pub use port::{Port, PortClass, Ports};
 pub use reason::{Action, Reason, carried};
 pub use session::{HeldEndpoints, Session, SessionId, SessionState};
 pub use tables::Tables;
-pub use verdict::{Verdict, verdict, verdict_at_socket};
+pub use verdict::{Verdict, is_granted, verdict, verdict_at_socket};
 
 /// The version of the maps' shapes and of what the records in them mean.
 ///

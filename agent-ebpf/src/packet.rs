@@ -12,35 +12,20 @@
 //! - A TCP header whose flags are cut off, or a SYN's that is cut off anywhere, is [`Step::Unreadable`]. The stack drops
 //!   such a whole packet itself; of a first fragment the rest would follow unseen (RFC 1858, 3).
 
-use crate::{Address, Port};
+use crate::frame::FARTHEST;
+use crate::{Address, Frame, Port};
 
 /// How many IPv6 extension headers a packet may carry.
 pub const EXTENSION_HEADERS: usize = 8;
+
+/// What knocks begin with: their name and version.
+pub const KNOCK: [u8; 8] = *b"ctknock\x01";
 
 /// The length in bytes of a TCP header without options (RFC 9293, 3.1).
 const TCP_HEADER: usize = 20;
 
 /// How many VLAN tags (802.1Q, 802.1ad) a frame may carry.
 const VLAN_TAGS: usize = 2;
-
-/// Read access to the bytes of a frame.
-pub trait Frame {
-    /// The `N` bytes from offset `at`, at least two; `None` if the frame ends before.
-    fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
-
-    /// The same offset, with the way forgotten that led to it. The kernel's verifier follows each combination of
-    /// headers separately through all that comes after, unless it can no longer tell them apart.
-    #[inline(always)]
-    fn forget(&self, offset: u16) -> u16 {
-        offset
-    }
-}
-
-impl Frame for [u8] {
-    fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
-        self.get(at..)?.first_chunk().copied()
-    }
-}
 
 /// What a device's frames begin with.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -59,6 +44,17 @@ pub enum Protocol {
     Tcp = 6,
     /// UDP.
     Udp = 17,
+}
+
+impl Protocol {
+    /// The protocol of this number; `None` if it is another one.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            _ => None,
+        }
+    }
 }
 
 /// The beginning of a TCP segment or a UDP datagram.
@@ -103,10 +99,12 @@ pub enum Content {
 
 /// A frame with its headers found. Addresses are read when asked for, since most packets are passed before.
 ///
-/// Flat, with every field set in every case: an enum's unused payload is undefined, and the verifier minds.
+/// Flat, with every field set in every case: an enum's unused payload is undefined, and the verifier minds. And of plain
+/// numbers, since what the verifier knows of them it is made to [forget](Frame::forget).
 pub struct Packet<'f, F: Frame + ?Sized> {
     frame: &'f F,
-    version: Version,
+    /// That of the IP header; 0 if there is none.
+    version: u8,
     /// The offset of the IP header.
     at: usize,
     /// The offset behind the last byte that the IP header claims.
@@ -114,34 +112,31 @@ pub struct Packet<'f, F: Frame + ?Sized> {
     found: Found,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Version {
-    None,
-    V4,
-    V6,
-}
-
 #[derive(Clone, Copy)]
 struct Found {
     kind: Kind,
-    protocol: Protocol,
     ports: [u8; 4],
     at: usize,
 }
 
+/// What a packet carries, as a number.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    NotIp,
-    Fragment,
-    Portless,
-    Malformed,
-    Segment,
+struct Kind(u8);
+
+impl Kind {
+    const TCP: Self = Self(Protocol::Tcp as u8);
+    const UDP: Self = Self(Protocol::Udp as u8);
+    // Of protocols that are not told apart.
+    const NOT_IP: Self = Self(0xf0);
+    const FRAGMENT: Self = Self(0xf1);
+    const PORTLESS: Self = Self(0xf2);
+    const MALFORMED: Self = Self(0xf3);
 }
 
 impl Found {
     #[inline(always)]
     const fn only(kind: Kind) -> Self {
-        Self { kind, protocol: Protocol::Tcp, ports: [0; 4], at: 0 }
+        Self { kind, ports: [0; 4], at: 0 }
     }
 }
 
@@ -155,24 +150,27 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
         };
         match packet {
             Some(packet) => packet,
-            None => Self { frame, version: Version::None, at: 0, end: 0, found: Found::only(Kind::NotIp) },
+            None => Self { frame, version: 0, at: 0, end: 0, found: Found::only(Kind::NOT_IP) },
         }
     }
 
     /// What it carries.
     #[inline(always)]
     pub fn content(&self) -> Content {
-        let Found { kind, protocol, ports: [a, b, c, d], at } = self.found;
-        match kind {
-            Kind::NotIp => Content::NotIp,
-            Kind::Fragment => Content::Fragment,
-            Kind::Portless => Content::Portless,
-            Kind::Malformed => Content::Malformed,
-            Kind::Segment => {
-                let (source, destination) = (Port::from_octets([a, b]), Port::from_octets([c, d]));
-                Content::Segment(Segment { protocol, source, destination, at })
-            }
+        match self.found.kind {
+            Kind::TCP => Content::Segment(self.segment(Protocol::Tcp)),
+            Kind::UDP => Content::Segment(self.segment(Protocol::Udp)),
+            Kind::NOT_IP => Content::NotIp,
+            Kind::FRAGMENT => Content::Fragment,
+            Kind::PORTLESS => Content::Portless,
+            _ => Content::Malformed,
         }
+    }
+
+    #[inline(always)]
+    fn segment(&self, protocol: Protocol) -> Segment {
+        let Found { ports: [a, b, c, d], at, .. } = self.found;
+        Segment { protocol, source: Port::from_octets([a, b]), destination: Port::from_octets([c, d]), at }
     }
 
     /// The sender's address; unspecified if the packet is not IP.
@@ -185,6 +183,22 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
     #[inline(always)]
     pub fn destination(&self) -> Address {
         self.address(1)
+    }
+
+    /// Whether its frame is for all on the wire or for a group of them (IEEE 802.3, 3.2.3), and so for the node as well.
+    #[inline(always)]
+    pub fn is_to_group(&self) -> bool {
+        let has_ethernet = self.at > 0;
+        has_ethernet && self.frame.read::<2>(0).is_some_and(|[first, _]| first & 1 == 1)
+    }
+
+    /// Whether a UDP datagram begins as knocks do.
+    #[inline(always)]
+    pub fn is_knock(&self, segment: &Segment) -> bool {
+        const HEADER: usize = 8;
+
+        let at = segment.at + HEADER;
+        at + KNOCK.len() <= self.end && self.frame.word(at) == Some(u64::from_ne_bytes(KNOCK))
     }
 
     /// What a TCP segment does to its connection.
@@ -272,12 +286,18 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
         let end = claimed_end(at, total);
         let fragment = u16::from_be_bytes([header[6] & 0x1f, header[7]]);
         let found = match header[9] {
-            _ if fragment != 0 => Found::only(Kind::Fragment),
+            _ if fragment != 0 => Found::only(Kind::FRAGMENT),
             6 => segment(frame, Protocol::Tcp, at + length, end),
             17 => segment(frame, Protocol::Udp, at + length, end),
-            _ => Found::only(Kind::Portless),
+            _ => Found::only(Kind::PORTLESS),
         };
-        Some(Self { frame, version: Version::V4, at, end, found })
+        Some(Self {
+            frame,
+            version: forgotten(frame, 4),
+            at,
+            end: usize::from(frame.forget(end as u16)),
+            found,
+        })
     }
 
     /// RFC 8200, 3 and 4.
@@ -291,20 +311,31 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
         let payload = usize::from(u16::from_be_bytes([header[4], header[5]]));
         let end = claimed_end(at + 40, payload);
         let found = behind_extensions(frame, header[6], at + 40, end);
-        Some(Self { frame, version: Version::V6, at, end, found })
+        Some(Self {
+            frame,
+            version: forgotten(frame, 6),
+            at,
+            end: usize::from(frame.forget(end as u16)),
+            found,
+        })
     }
 
     #[inline(always)]
     fn address(&self, index: usize) -> Address {
         let address = match self.version {
-            Version::None => None,
-            Version::V4 => self.frame.read(self.at + 12 + index * 4).map(Address::v4),
-            Version::V6 => self.frame.read(self.at + 8 + index * 16).map(Address::new),
+            4 => self.frame.read(self.at + 12 + index * 4).map(Address::v4),
+            6 => self.address_v6(self.at + 8 + index * 16),
+            _ => None,
         };
         match address {
             Some(address) => address,
             None => Address::new([0; 16]),
         }
+    }
+
+    #[inline(always)]
+    fn address_v6(&self, at: usize) -> Option<Address> {
+        Some(Address::from_words([self.frame.word(at)?, self.frame.word(at + 8)?]))
     }
 
     #[inline(always)]
@@ -316,7 +347,13 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
 /// The offset behind `length` bytes from `start`; of no length, behind everything.
 #[inline(always)]
 fn claimed_end(start: usize, length: usize) -> usize {
-    if length == 0 { usize::MAX } else { start + length }
+    if length == 0 { FARTHEST } else { (start + length).min(FARTHEST) }
+}
+
+/// A number that the verifier does not know.
+#[inline(always)]
+fn forgotten<F: Frame + ?Sized>(frame: &F, number: u8) -> u8 {
+    frame.forget(u16::from(number)) as u8
 }
 
 #[inline(always)]
@@ -342,14 +379,14 @@ fn behind_extensions<F: Frame + ?Sized>(frame: &F, next: u8, at: usize, end: usi
             6 => return segment(frame, Protocol::Tcp, at, end),
             17 => return segment(frame, Protocol::Udp, at, end),
             HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION => {}
-            _ => return Found::only(Kind::Portless),
+            _ => return Found::only(Kind::PORTLESS),
         }
         let Some([following, length, high, low]) = read_before(frame, at, end) else {
-            return Found::only(Kind::Malformed);
+            return Found::only(Kind::MALFORMED);
         };
         at += match next {
             // Offset in the upper 13 bits; the rest are flags.
-            FRAGMENT if u16::from_be_bytes([high, low]) >> 3 != 0 => return Found::only(Kind::Fragment),
+            FRAGMENT if u16::from_be_bytes([high, low]) >> 3 != 0 => return Found::only(Kind::FRAGMENT),
             FRAGMENT => 8,
             AUTHENTICATION => (usize::from(length) + 2) * 4,
             _ => (usize::from(length) + 1) * 8,
@@ -357,15 +394,16 @@ fn behind_extensions<F: Frame + ?Sized>(frame: &F, next: u8, at: usize, end: usi
         at = usize::from(frame.forget(at as u16));
         next = following;
     }
-    Found::only(Kind::Malformed)
+    Found::only(Kind::MALFORMED)
 }
 
 #[inline(always)]
 fn segment<F: Frame + ?Sized>(frame: &F, protocol: Protocol, at: usize, end: usize) -> Found {
     match read_before(frame, at, end) {
         Some(ports) => {
-            Found { kind: Kind::Segment, protocol, ports, at: usize::from(frame.forget(at as u16)) }
+            let kind = Kind(forgotten(frame, protocol as u8));
+            Found { kind, ports, at: usize::from(frame.forget(at as u16)) }
         }
-        None => Found::only(Kind::Malformed),
+        None => Found::only(Kind::MALFORMED),
     }
 }

@@ -53,6 +53,10 @@ impl PortClass {
     /// An endpoint here was sent what it may not receive.
     const TCP_VIOLATED: Self = Self(1 << 1);
     const UDP_VIOLATED: Self = Self(1 << 2);
+    const TCP_GATED: Self = Self(1 << 3);
+    const UDP_GATED: Self = Self(1 << 4);
+    /// The agent listens here for knocks.
+    pub const UDP_KNOCK: Self = Self(1 << 5);
 
     /// Of a port at which an endpoint of this protocol was sent what it may not receive; the kernel programs set it.
     #[inline(always)]
@@ -61,6 +65,31 @@ impl PortClass {
             Protocol::Tcp => Self::TCP_VIOLATED,
             Protocol::Udp => Self::UDP_VIOLATED,
         }
+    }
+
+    /// Of a port before which a gate stands for this protocol.
+    #[inline(always)]
+    pub const fn gated(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => Self::TCP_GATED,
+            Protocol::Udp => Self::UDP_GATED,
+        }
+    }
+
+    /// Whether there is anything to ask about packets of this protocol.
+    #[inline(always)]
+    pub const fn concerns(self, protocol: Protocol) -> bool {
+        let any = match protocol {
+            Protocol::Tcp => Self::TCP_LOGIN.and(Self::TCP_VIOLATED).and(Self::TCP_GATED),
+            Protocol::Udp => Self::UDP_VIOLATED.and(Self::UDP_GATED).and(Self::UDP_KNOCK),
+        };
+        self.0 & any.0 != 0
+    }
+
+    /// The roles of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether the port has all roles of `other`.

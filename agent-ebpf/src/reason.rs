@@ -34,9 +34,9 @@ pub enum Reason {
     Fragment = 3,
     /// Of a session, and from where it is pinned to.
     Pinned = 4,
-    /// Of no session: sshd has yet to decide, or has decided without us.
+    /// Of no session: sshd has yet to decide, or has decided without us. Or a knock, of which the agent decides.
     LoginAttempt = 5,
-    /// From an address that holds a grant for the gated port.
+    /// To a gated port from an address with a grant for it.
     Granted = 6,
     /// It would have been dropped, but its source is never dropped.
     NeverDrop = 7,
@@ -50,11 +50,12 @@ pub enum Reason {
     SessionCut = 11,
     /// To a gated port from an address without a grant.
     NoGrant = 12,
-    /// A new connection from a source under penalty.
+    /// A new connection from a source under penalty, or a knock of one that knocks too often.
     Penalty = 13,
     /// A further subflow of a multipath connection, which no session vouches for.
     MptcpJoin = 14,
-    /// To the node, but without readable ports; to a login port, but without readable TCP flags or options.
+    /// To the node, but without readable ports; to a login port, but without readable TCP flags or options; to where
+    /// knocks are heard, but no knock.
     Malformed = 15,
 }
 

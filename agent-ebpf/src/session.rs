@@ -1,6 +1,6 @@
 //! Sessions as the kernel needs to know them.
 
-use crate::{Address, Mode, NEVER, Nanoseconds, Network, Protocol};
+use crate::{Address, Gates, Mode, NEVER, Nanoseconds, Network, Protocol, SocketCookie};
 
 /// A session's name: random, never reused, never 0.
 #[repr(transparent)]
@@ -92,7 +92,9 @@ pub struct Session {
     endpoints: u8,
     _padding: [u8; 2],
     pins: [Network; Session::PINS],
-    _reserved: [u8; 48],
+    gates: Gates,
+    connection: SocketCookie,
+    _reserved: [u8; 32],
 }
 
 const _: () = assert!(size_of::<Session>() == 256);
@@ -113,7 +115,9 @@ impl Session {
             endpoints: HeldEndpoints::None as u8,
             pins: [Network::host(Address::new([0; 16])); Self::PINS],
             _padding: [0; 2],
-            _reserved: [0; 48],
+            gates: Gates::NONE,
+            connection: 0,
+            _reserved: [0; 32],
         }
     }
 
@@ -145,6 +149,16 @@ impl Session {
     /// The same session with these of its endpoints held to its pins.
     pub const fn with_endpoints(self, endpoints: HeldEndpoints) -> Self {
         Self { endpoints: endpoints as u8, ..self }
+    }
+
+    /// The same session, opening these gates to where it is pinned.
+    pub const fn with_gates(self, gates: Gates) -> Self {
+        Self { gates, ..self }
+    }
+
+    /// The same session, which began on the connection of this socket.
+    pub const fn with_connection(self, connection: SocketCookie) -> Self {
+        Self { connection, ..self }
     }
 
     /// The same session, pinned to where another is.
@@ -190,6 +204,18 @@ impl Session {
     #[inline(always)]
     pub const fn endpoints(&self) -> HeldEndpoints {
         HeldEndpoints::from_byte(self.endpoints)
+    }
+
+    /// The gates that it opens.
+    #[inline(always)]
+    pub const fn gates(&self) -> Gates {
+        self.gates
+    }
+
+    /// The socket of the connection that it began on, which may be closed by now.
+    #[inline(always)]
+    pub const fn connection(&self) -> SocketCookie {
+        self.connection
     }
 
     /// Whether it may send from anywhere.

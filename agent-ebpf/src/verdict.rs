@@ -2,8 +2,8 @@
 
 use crate::packet::{Content, Step};
 use crate::{
-    Action, Address, Asked, Flow, FlowKey, Frame, Mode, Packet, PortClass, Protocol, Reason, Receiver,
-    Session, SessionId, SessionState, Tables,
+    Action, Address, Asked, Flow, FlowKey, Frame, GatedPort, Gates, Grant, Mode, Packet, PortClass, Protocol,
+    Reason, Receiver, Session, SessionId, SessionState, Tables,
 };
 
 /// Why a packet passes or is dropped.
@@ -36,10 +36,12 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
         Content::Segment(segment) => segment,
     };
     let class = tables.port_class(segment.destination);
-    let is_login = segment.protocol == Protocol::Tcp && class.is(PortClass::TCP_LOGIN);
-    if !is_login && !class.is(PortClass::violated(segment.protocol)) {
+    if !class.concerns(segment.protocol) {
         return Verdict::plain(Reason::NotProtected);
     }
+    let is_login = segment.protocol == Protocol::Tcp && class.is(PortClass::TCP_LOGIN);
+    let is_gated = class.is(PortClass::gated(segment.protocol));
+    let is_knock = segment.protocol == Protocol::Udp && class.is(PortClass::UDP_KNOCK);
     let node = node_mode(tables);
     if node == Mode::Off {
         return Verdict::plain(Reason::NotProtected);
@@ -47,7 +49,13 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
 
     let (source, destination) = (packet.source(), packet.destination());
     let key = FlowKey::new(segment.protocol, (source, segment.source), (destination, segment.destination));
-    let known = if is_login { tables.flow(&key).map(Flow::session) } else { tables.violated(&key) };
+    let known = if is_login {
+        tables.flow(&key).map(Flow::session)
+    } else if class.is(PortClass::violated(segment.protocol)) {
+        tables.violated(&key)
+    } else {
+        None
+    };
     if let Some(id) = known {
         let verdict = of_session(id, node, source, tables, |_| true);
         // What was learnt of an endpoint only drops: what passes is for its socket to judge.
@@ -55,12 +63,24 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
             return verdict;
         }
     }
-    if !is_login {
+    if !is_login && !is_gated && !is_knock {
         return Verdict::plain(Reason::NotProtected);
     }
 
-    let reason = if !tables.is_local(destination) {
+    let gate = GatedPort::new(segment.protocol, segment.destination);
+    let is_local = || tables.is_local(destination) || (is_gated || is_knock) && packet.is_to_group();
+    let reason = if !is_local() {
         Reason::NotLocal
+    } else if is_gated && !(tables.may_have_grant(source) && tables.is_granted(source, gate, is_login)) {
+        Reason::NoGrant
+    } else if is_knock {
+        match packet.is_knock(&segment) {
+            false => Reason::Malformed,
+            true if tables.may_knock(source.neighbourhood()) => Reason::LoginAttempt,
+            true => Reason::Penalty,
+        }
+    } else if !is_login {
+        Reason::Granted
     } else {
         match packet.step(&segment) {
             Step::Continue => Reason::LoginAttempt,
@@ -71,6 +91,30 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
         }
     };
     conclude(reason, SessionId::NONE, node, source, tables)
+}
+
+/// Whether a source may reach a gated port: by a session, or, where logins are, by a knock.
+#[inline(always)]
+pub fn is_granted(source: Address, port: GatedPort, is_login: bool, tables: &impl Tables) -> bool {
+    let Some(grant) = tables.grant(source) else { return false };
+    is_login && grant.is_knocked(tables.now()) || {
+        let gates = tables.gates(port);
+        grant.sessions().iter().any(|session| opens(*session, gates, source, tables))
+    }
+}
+
+/// Whether a session opens one of these gates to a source: it is pinned there, neither cut nor over, and somebody uses it.
+/// Its connection is open, or one of its endpoints was used a short while ago: what was left behind opens nothing.
+#[inline(always)]
+fn opens(id: SessionId, gates: Gates, source: Address, tables: &impl Tables) -> bool {
+    let Some(session) = tables.session(id) else { return false };
+    session.gates().has_any(gates)
+        && session.state() == SessionState::Live
+        && !session.is_over(|| tables.now())
+        && !session.is_unpinned()
+        && session.admits(source)
+        && (tables.is_connected(session.connection())
+            || tables.last_use(id).is_some_and(|last| !Grant::is_idle(last, tables.now())))
 }
 
 /// Judges a packet that has come to a socket of a session.

@@ -30,18 +30,7 @@ fn session() -> Session {
 
 /// A node in enforce mode with alice's session.
 fn node_with(session: Session) -> World {
-    World {
-        now: NOW,
-        node: Node::in_mode(Mode::Enforce),
-        ports: [].into(),
-        local: [address("192.0.2.10")].into(),
-        flows: [].into(),
-        sessions: [(ID, session)].into(),
-        penalties: [].into(),
-        never_drop: vec![],
-        violated: [].into(),
-        asked: [].into(),
-    }
+    World { sessions: [(ID, session)].into(), ..World::enforcing(NOW) }
 }
 
 /// An endpoint of alice's.

@@ -30,16 +30,11 @@ fn pinned_to(text: &str) -> Session {
 /// A node in enforce mode with one session: alice's, pinned to her address.
 fn node() -> World {
     World {
-        now: NOW,
-        node: Node::in_mode(Mode::Enforce),
         ports: [(22, PortClass::TCP_LOGIN)].into(),
         local: [address("192.0.2.10"), address("2001:db8::10")].into(),
         flows: [(FlowKey::tcp(alice(), sshd()), Flow::of(ID, 1))].into(),
         sessions: [(ID, pinned_to("198.51.111.1"))].into(),
-        penalties: [].into(),
-        never_drop: vec![],
-        violated: [].into(),
-        asked: [].into(),
+        ..World::enforcing(NOW)
     }
 }
 

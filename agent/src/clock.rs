@@ -1,4 +1,4 @@
-//! The two clocks: wall time of certificates, and the kernel programs' coarse monotonic time.
+//! The clocks: wall time of certificates, the kernel programs' coarse monotonic time, and a thread's processor time.
 
 use agent_ebpf::{NEVER, Nanoseconds};
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -24,6 +24,12 @@ pub(crate) fn until(unix_seconds: u64) -> Duration {
 #[must_use]
 pub(crate) fn monotonic() -> Nanoseconds {
     nanoseconds(clock_gettime(ClockId::MonotonicCoarse))
+}
+
+/// The processor time that this thread has taken.
+#[must_use]
+pub(crate) fn processor() -> Duration {
+    Duration::from_nanos(nanoseconds(clock_gettime(ClockId::ThreadCPUTime)))
 }
 
 /// How far wall time is ahead of the kernel programs' time. It changes when the wall clock is set, and by the time
@@ -54,7 +60,7 @@ impl Offset {
     }
 }
 
-/// A time since the clock's epoch in nanoseconds; both clocks start at zero or later.
+/// A time since the clock's epoch in nanoseconds; all clocks start at zero or later.
 fn nanoseconds(time: Timespec) -> u64 {
     let (seconds, nanoseconds) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
     seconds.unwrap_or(0).saturating_mul(SECOND).saturating_add(nanoseconds.unwrap_or(0))

@@ -1,6 +1,7 @@
 //! The node's agent as a library: `main` runs its command line, the tests its parts.
 
 pub mod audit;
+mod budget;
 pub mod cli;
 mod clock;
 mod command;
@@ -11,6 +12,7 @@ pub mod datapath;
 pub mod doctor;
 mod farewell;
 pub mod interfaces;
+mod knock;
 mod login;
 mod metrics;
 pub mod session;

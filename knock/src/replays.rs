@@ -115,6 +115,11 @@ impl Replays {
     /// Forgets what is too old, and never takes it again: whoever comes with a window of a moment ago finds the door shut.
     fn forget(&mut self, window: &Window) {
         let set_back = window.until() < self.forgotten;
+        if set_back {
+            // An agent that takes over does not believe times of a clock that was wrong, and would refuse nothing.
+            let times = self.taken.iter().rev().map(|taken| taken.time);
+            self.latest = times.into_iter().find(|time| *time <= window.until()).unwrap_or(window.after());
+        }
         self.forgotten = if set_back { window.after() } else { self.forgotten.max(window.after()) };
         while let Some(oldest) = self.taken.first().filter(|oldest| oldest.time <= self.forgotten).copied() {
             self.taken.remove(&oldest);
@@ -243,7 +248,12 @@ mod tests {
         assert_eq!(take(&mut replays, &alice, NOW.0, NOW.0, 2), Ok(()));
         // What was remembered is not forgotten for that.
         assert_eq!(take(&mut replays, &alice, NOW.0 + hour, NOW.0 + hour, 1), Err(Refusal::Replayed));
+        // And the next agent goes by the right clock.
         let mut resumed = Replays::new(CAPACITY, Some(replays.latest()));
-        assert_eq!(take(&mut resumed, &alice, NOW.0, NOW.0, 2), Ok(()));
+        let late = Err(Refusal::Outside(Outside::Late(NOW)));
+        assert_eq!(take(&mut resumed, &alice, NOW.0, NOW.0, 2), late);
+        assert_eq!(take(&mut resumed, &alice, NOW.0, NOW.0 + 1, 3), Ok(()));
+        let mut misled = Replays::new(CAPACITY, Some(UnixMillis(NOW.0 + hour)));
+        assert_eq!(take(&mut misled, &alice, NOW.0, NOW.0, 2), Ok(()));
     }
 }

@@ -22,7 +22,7 @@ impl Keys {
     fn make(user: &[&str], ca: &[&str]) -> Self {
         let keys = Self(TempDir::new().unwrap());
         for (file, kind) in [("user", user), ("ca", ca), ("host", ED25519)] {
-            keys.keygen(&[&["-q", "-N", "", "-C", "", "-f", file, "-t"], kind].concat());
+            keys.generate(file, kind);
         }
         keys.keygen(
             &[
@@ -49,6 +49,18 @@ impl Keys {
             .concat(),
         );
         keys
+    }
+
+    /// A key that can be read here: ssh-key takes no ECDSA key whose private number is short, as one in 256 is.
+    fn generate(&self, file: &str, kind: &[&str]) {
+        for _ in 0..20 {
+            self.keygen(&[&["-q", "-N", "", "-C", "", "-f", file, "-t"], kind].concat());
+            if PrivateKey::from_openssh(self.read(file)).is_ok() {
+                return;
+            }
+            std::fs::remove_file(self.dir().join(file)).unwrap();
+        }
+        panic!("ssh-key reads no key {kind:?}");
     }
 
     fn dir(&self) -> &Path {

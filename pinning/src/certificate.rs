@@ -124,6 +124,11 @@ impl Certificate {
         &self.principals
     }
 
+    /// When it ends, in Unix seconds; `u64::MAX` is never.
+    pub(crate) fn valid_before(&self) -> u64 {
+        self.valid_before
+    }
+
     /// The key that it is for.
     pub fn key(&self) -> &PublicKey {
         &self.key

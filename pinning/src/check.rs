@@ -24,6 +24,19 @@ pub struct Login<'a> {
     pub principals_file: &'a dyn Fn(&str, &str) -> Result<String, String>,
 }
 
+/// Whoever knocks: a certificate at an address. A knock names no login.
+#[derive(Debug, Clone)]
+pub struct Knocker<'a> {
+    /// The certificate's bytes.
+    pub certificate: &'a [u8],
+    /// Where it comes from.
+    pub observed: Observed,
+    /// The time, in Unix seconds.
+    pub now: u64,
+    /// The locks there are; those that have ended are passed over.
+    pub locks: &'a [Lock],
+}
+
 /// What the check came to know on its way, whatever its end.
 #[derive(Default)]
 struct Findings {
@@ -36,43 +49,54 @@ impl Policy {
     /// Judges a login by all the rules. Pure: the same login and policy give the same judgement.
     pub fn judge(&self, login: &Login<'_>) -> Judgement {
         let mut found = Findings::default();
-        let (verdict, detail, terms) = match self.check(login, &mut found) {
-            Ok(terms) => (Verdict::Allow, LoginReason::Allowed.explain().to_owned(), Some(terms)),
-            Err(denial) => (Verdict::Deny(denial.reason), denial.detail, None),
-        };
-        Judgement {
-            verdict,
-            detail,
-            pinned: found.identity.as_ref().and_then(|identity| identity.pins.clone()),
-            identity: found.identity,
-            roles: found.roles,
-            observed: login.observed.clone(),
-            lock: found.lock,
-            terms,
-        }
+        let checked = self.check(login, &mut found).map(Some);
+        found.judgement(checked, login.observed.clone())
+    }
+
+    /// Judges a knock by all the rules but those about login names. Pure, as [`Policy::judge`]. An allowed one has no terms:
+    /// its login is judged when it comes.
+    pub fn judge_knock(&self, knock: &Knocker<'_>) -> Judgement {
+        let mut found = Findings::default();
+        let checked = self.check_knock(knock, &mut found).map(|()| None);
+        found.judgement(checked, Some(knock.observed.clone()))
     }
 
     /// The rules, in the order in which they are reported.
     fn check(&self, login: &Login<'_>, found: &mut Findings) -> Result<Terms, Denial> {
         let certificate = Certificate::parse(login.certificate)?;
-        let identity = found.identity.insert(certificate.identity());
-        certificate.require_user()?;
-        let cluster = self.require_trusted(&certificate)?;
-        identity.cluster = Some(cluster.name.clone());
-        certificate.verify_signature()?;
-        certificate.require_valid_at(login.now)?;
-        certificate.require_known_options()?;
-        let pins = certificate.pins()?;
+        let (cluster, pins) = self.require_sound(&certificate, login.now, found)?;
         let admitted = admit(cluster, &certificate, login)?;
-        if let Some(lock) = lock_on(login, identity) {
-            found.lock = Some(lock.id.clone());
-            return Err(Denial::new(LoginReason::Locked, format!("lock {} on {}", lock.id, lock.target)));
-        }
-        found.roles = role_source::roles_of(cluster, &certificate)?;
-        let roles = self.require_roles(&found.roles)?;
+        found.require_unlocked(login.locks, login.login, login.observed.as_ref(), login.now)?;
+        let roles = self.require_roles(cluster, &certificate, found)?;
         login_rule::require_allowed(&roles, login.login, &admitted)?;
         let pins = require_pinned(&roles, pins, login.observed.as_ref())?;
-        Ok(terms(cluster, &roles, identity.valid_before, admitted, pins))
+        Ok(terms(cluster, &roles, certificate.valid_before(), admitted, pins))
+    }
+
+    /// Those that a knock can be judged by.
+    fn check_knock(&self, knock: &Knocker<'_>, found: &mut Findings) -> Result<(), Denial> {
+        let certificate = Certificate::from_blob(knock.certificate.to_vec())?;
+        let (cluster, pins) = self.require_sound(&certificate, knock.now, found)?;
+        found.require_unlocked(knock.locks, "", Some(&knock.observed), knock.now)?;
+        let roles = self.require_roles(cluster, &certificate, found)?;
+        require_pinned(&roles, pins, Some(&knock.observed)).map(drop)
+    }
+
+    /// The rules about the certificate itself: whose it is, and its pins.
+    fn require_sound(
+        &self,
+        certificate: &Certificate,
+        now: u64,
+        found: &mut Findings,
+    ) -> Result<(&Cluster, Option<Pins>), Denial> {
+        let identity = found.identity.insert(certificate.identity());
+        certificate.require_user()?;
+        let cluster = self.require_trusted(certificate)?;
+        identity.cluster = Some(cluster.name.clone());
+        certificate.verify_signature()?;
+        certificate.require_valid_at(now)?;
+        certificate.require_known_options()?;
+        Ok((cluster, certificate.pins()?))
     }
 
     fn require_trusted(&self, certificate: &Certificate) -> Result<&Cluster, Denial> {
@@ -82,8 +106,14 @@ impl Policy {
         })
     }
 
-    fn require_roles(&self, names: &[String]) -> Result<Vec<&Role>, Denial> {
-        if names.is_empty() {
+    fn require_roles(
+        &self,
+        cluster: &Cluster,
+        certificate: &Certificate,
+        found: &mut Findings,
+    ) -> Result<Vec<&Role>, Denial> {
+        found.roles = role_source::roles_of(cluster, certificate)?;
+        if found.roles.is_empty() {
             return Err(Denial::new(LoginReason::NoRoles, "no role is left"));
         }
         let known = |name: &String| {
@@ -91,7 +121,48 @@ impl Policy {
                 || Denial::new(LoginReason::RoleUnknown, format!("role {name:?} is not known here"));
             self.role(name).ok_or_else(unknown)
         };
-        names.iter().map(known).collect()
+        found.roles.iter().map(known).collect()
+    }
+}
+
+impl Findings {
+    /// Denies if one of the locks is laid on who was found. A login name that is empty is nobody's.
+    fn require_unlocked(
+        &mut self,
+        locks: &[Lock],
+        login: &str,
+        observed: Option<&Observed>,
+        now: u64,
+    ) -> Result<(), Denial> {
+        let identity = self.identity.as_ref();
+        let subject = LockSubject {
+            cluster: identity.and_then(|identity| identity.cluster.as_deref()),
+            key_id: identity.map(|identity| identity.key_id.as_str()),
+            serial: identity.map(|identity| identity.serial),
+            login,
+            session: None,
+            address: observed.map(|observed| observed.address),
+        };
+        let Some(lock) = locks.iter().find(|lock| lock.matches(&subject, now)) else { return Ok(()) };
+        self.lock = Some(lock.id.clone());
+        Err(Denial::new(LoginReason::Locked, format!("lock {} on {}", lock.id, lock.target)))
+    }
+
+    fn judgement(self, checked: Result<Option<Terms>, Denial>, observed: Option<Observed>) -> Judgement {
+        let (verdict, detail, terms) = match checked {
+            Ok(terms) => (Verdict::Allow, LoginReason::Allowed.explain().to_owned(), terms),
+            Err(denial) => (Verdict::Deny(denial.reason), denial.detail, None),
+        };
+        Judgement {
+            verdict,
+            detail,
+            pinned: self.identity.as_ref().and_then(|identity| identity.pins.clone()),
+            identity: self.identity,
+            roles: self.roles,
+            observed,
+            lock: self.lock,
+            terms,
+        }
     }
 }
 
@@ -103,18 +174,6 @@ fn admit(cluster: &Cluster, certificate: &Certificate, login: &Login<'_>) -> Res
         Denial::new(LoginReason::PrincipalNotAllowed, format!("the principals file: {why}"))
     })?;
     principal::by_file(certificate.principals(), &content)
-}
-
-fn lock_on<'a>(login: &Login<'a>, identity: &Identity) -> Option<&'a Lock> {
-    let subject = LockSubject {
-        cluster: identity.cluster.as_deref(),
-        key_id: Some(&identity.key_id),
-        serial: Some(identity.serial),
-        login: login.login,
-        session: None,
-        address: login.observed.as_ref().map(|observed| observed.address),
-    };
-    login.locks.iter().find(|lock| lock.matches(&subject, login.now))
 }
 
 /// The pin: demanded by a role, it must be there and narrow enough for each such role; there, it must hold. Hands back

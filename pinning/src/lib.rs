@@ -34,7 +34,7 @@ mod yaml;
 
 pub use address::{Address, AddressError, How, HowError, Observed};
 pub use certificate::{Certificate, MAX_CERTIFICATE_TEXT};
-pub use check::Login;
+pub use check::{Knocker, Login};
 pub use cluster::{CaError, CaKey, Cluster, OnExpiry, RolesFrom};
 pub use duration::parse_duration;
 pub use forwarded_for::{ForwardedForError, forwarded_for};

@@ -14,6 +14,7 @@
 //! | `client` | `cotter` and its like as somebody at some place runs them |
 //! | `ca` | a certificate authority and what it issues |
 //! | `hoard` | certificates by the hundred, and the ssh-agent that offers them |
+//! | `knocker` | who knocks at the node |
 //! | `sshd` | a real sshd on the node |
 //! | `ssh` | a login from some place, short or long |
 //! | `agent` | a real agent on the node |
@@ -37,6 +38,7 @@ mod haproxy;
 mod hoard;
 mod https;
 pub mod kernel;
+mod knocker;
 mod lab;
 mod mosh;
 mod network;
@@ -60,6 +62,7 @@ pub use eventually::{eventually, within};
 pub use haproxy::Haproxy;
 pub use hoard::Hoard;
 pub use https::{Answer, Https, until_closed};
+pub use knocker::Knocker;
 pub use lab::{Lab, cgroup2};
 pub use mosh::{Mosh, move_to};
 pub use network::{ALICE, ELSEWHERE, INSIDE, NODE_V4, NODE_V6, Wire};

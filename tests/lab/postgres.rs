@@ -1,6 +1,7 @@
-//! A real PostgreSQL, reached by a Unix socket of its own and by nothing else.
+//! A real PostgreSQL, reached by a Unix socket of its own and, unless it is opened, by nothing else.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -9,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::eventually::eventually;
 use crate::lab::Lab;
+use crate::network::NODE_V4;
 use crate::place::Place;
 use crate::process::Process;
 
@@ -17,28 +19,45 @@ const PROGRAMS: &str = "/usr/lib/postgresql";
 /// Data and socket, on the lab's own memory.
 const DIRECTORY: &str = "/run/postgres";
 const DATA: &str = "/run/postgres/data";
+/// Whom it believes.
+const HBA: &str = "/run/postgres/data/pg_hba.conf";
 /// It refuses to be root.
 const AS_POSTGRES: [&str; 5] = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"];
 /// Beside these it is as Debian has it: it writes through to the disk, which is memory here, before it acknowledges.
-const SETTINGS: [&str; 3] = ["listen_addresses=", "dynamic_shared_memory_type=mmap", "max_connections=60"];
+const SETTINGS: [&str; 2] = ["dynamic_shared_memory_type=mmap", "max_connections=60"];
 
 /// A running server.
 #[derive(Debug)]
 pub struct Postgres {
     node: Place,
     process: Process,
+    /// Where it listens beside its socket.
+    address: Option<Ipv4Addr>,
 }
 
 impl Postgres {
     /// Makes one on the node, with an empty database, and starts it.
     pub fn start(lab: &Lab) -> Result<Self> {
+        Self::make(lab, None)
+    }
+
+    /// The same one that listens at the node's address as well, and believes whoever reaches it.
+    pub fn open(lab: &Lab) -> Result<Self> {
+        Self::make(lab, Some(NODE_V4))
+    }
+
+    fn make(lab: &Lab, address: Option<Ipv4Addr>) -> Result<Self> {
         let node = lab.node().clone();
         node.run("install", &["-d", "-o", "postgres", "-g", "postgres", "-m", "755", DIRECTORY])?;
         let initdb = program("initdb")?;
         let made =
             ["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "--username=postgres", DATA];
         node.run(AS_POSTGRES[0], &[&AS_POSTGRES[1..], &[&initdb], &made].concat())?;
-        Ok(Self { process: launch(&node)?, node })
+        if address.is_some() {
+            let trusting = format!("{}host all all all trust\n", node.read(HBA)?);
+            node.write(HBA, &trusting)?;
+        }
+        Ok(Self { process: launch(&node, address)?, node, address })
     }
 
     /// Ends it as a loss of power does: without a word to anybody, and with nothing put in order.
@@ -50,7 +69,7 @@ impl Postgres {
 
     /// Starts it again.
     pub fn restart(&mut self) -> Result<()> {
-        self.process = launch(&self.node)?;
+        self.process = launch(&self.node, self.address)?;
         Ok(())
     }
 
@@ -108,12 +127,14 @@ impl Drop for Postgres {
 }
 
 /// Starts it and waits until it answers.
-fn launch(node: &Place) -> Result<Process> {
+fn launch(node: &Place, address: Option<Ipv4Addr>) -> Result<Process> {
     // In an IPC namespace of its own, with which its shared memory goes away however it ends.
     let mut command = Place::command("unshare");
     command.arg("--ipc").args(AS_POSTGRES).arg(program("postgres")?);
     command.args(["-D", DATA, "-k", DIRECTORY]);
     command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+    let address = address.map(|address| address.to_string()).unwrap_or_default();
+    command.args(["-c", &format!("listen_addresses={address}")]);
     let process = node.spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
     let is_ready = program("pg_isready")?;
     let answers = || node.output(Place::command(&is_ready).args(["--quiet", "--host", DIRECTORY]));

@@ -3,6 +3,7 @@
 mod agent;
 mod followed;
 mod kernel;
+mod knock;
 mod sshd;
 mod ways_in;
 

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use lab::{ALICE, AgentSetup, ELSEWHERE, Identity, NODE_V4, NODE_V6, Order, Place, Session, eventually};
 use serde_json::Value;
 
-use crate::scene::{AT_ALICE, Scene, text};
+use crate::scene::{AT_ALICE, PINNING, Scene, text};
 
 /// What comes at all has come by then, on the slowest of machines.
 const SOON: Duration = Duration::from_secs(60);
@@ -80,7 +80,7 @@ impl Endpoints {
 
     /// A server of alice's is held, at the latest in a while.
     fn only_pinned_servers(&self) -> Result<()> {
-        let alice = self.scene.alice()?;
+        let alice = self.alice_as(PINNING)?;
         eventually("a server of alice's is held", || {
             let (_server, port) = self.serve(&alice, "udp 0")?;
             Ok(self.only_alice_reaches(port).ok())

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use agent_ebpf::{
-    Address, Flow, FlowKey, Layer, Mode, NEVER, Network, Node, Packet, Penalty, Port, PortClass, Ports,
-    Reason, Session, SessionId, SessionState, verdict,
+    ABI_VERSION, Address, Flow, FlowKey, GatedPort, Gates, Grant, Layer, Mode, NEVER, Network, Node, Packet,
+    Penalty, Port, PortClass, Ports, PrefilterBit, Protocol, Reason, Session, SessionId, SessionState,
+    verdict,
 };
+use aya::programs::ProgramInfo;
 use cotter_agent::datapath::{Datapath, Judge, KernelLog, Method, Settings, Tables, now};
 use lab::frames::{Dice, odd};
 
@@ -20,21 +22,23 @@ const FEWER: &str = "COTTER_VERDICT_PACKETS";
 /// In this many states of the node, one after the other.
 const NODES: usize = 6;
 /// Each reason comes up at least once in so many packets.
-const OF_EACH_REASON: usize = 120;
+const OF_EACH_REASON: usize = 200;
 
-/// The reasons that packets can have so far: nothing is gated yet.
-const REASONS: [Reason; 14] = [
+/// The reasons that packets have.
+const REASONS: [Reason; 16] = [
     Reason::NotIp,
     Reason::NotProtected,
     Reason::NotLocal,
     Reason::Fragment,
     Reason::Pinned,
     Reason::LoginAttempt,
+    Reason::Granted,
     Reason::NeverDrop,
     Reason::Audit,
     Reason::AddressMismatch,
     Reason::SessionExpired,
     Reason::SessionCut,
+    Reason::NoGrant,
     Reason::Penalty,
     Reason::MptcpJoin,
     Reason::Malformed,
@@ -66,6 +70,20 @@ fn with_whole_header(frame: &[u8]) -> (&[u8], Layer) {
     (if whole { frame } else { &[] }, Layer::Ethernet)
 }
 
+/// The verifier gives up after a million steps (`BPF_COMPLEXITY_LIMIT_INSNS`), and each kernel walks its own way.
+#[test]
+fn the_verifier_is_far_from_its_limit() {
+    const FAR: u32 = 600_000;
+    in_a_private_namespace(|| {
+        let pins = Path::new("/sys/fs/bpf/verdict");
+        let _datapath = open(pins);
+        // The longest of them.
+        let program = pins.join(format!("v{ABI_VERSION}/prog_cotter_xdp"));
+        let steps = ProgramInfo::from_pin(&program).unwrap().verified_instruction_count().unwrap();
+        assert!(steps < FAR, "{steps} steps");
+    });
+}
+
 /// A packet as it comes in on a device without Ethernet: VLAN tags belong to Ethernet too.
 fn without_ethernet(mut frame: &[u8]) -> (&[u8], Layer) {
     const TAG: usize = 4;
@@ -80,13 +98,7 @@ fn agree(method: Method, packet_of: fn(&[u8]) -> (&[u8], Layer)) {
     let packets = packets();
     in_a_private_namespace(|| {
         let pins = Path::new("/sys/fs/bpf/verdict");
-        let settings = Settings {
-            pin_dir: pins.into(),
-            max_sessions: 64,
-            kernel_log: KernelLog::Off,
-            sessions_cgroup: None,
-        };
-        let (datapath, _fresh) = Datapath::open(&settings).unwrap();
+        let datapath = open(pins);
         let tables = datapath.tables().unwrap();
         let mut judge = Judge::open(pins, method).unwrap();
         let mut world = node();
@@ -126,6 +138,16 @@ fn agree(method: Method, packet_of: fn(&[u8]) -> (&[u8], Layer)) {
     });
 }
 
+fn open(pins: &Path) -> Datapath {
+    let settings = Settings {
+        pin_dir: pins.into(),
+        max_sessions: 64,
+        kernel_log: KernelLog::Off,
+        sessions_cgroup: None,
+    };
+    Datapath::open(&settings).unwrap().0
+}
+
 fn packets() -> usize {
     let fewer = std::env::var(FEWER).ok();
     fewer.map_or(PACKETS, |text| text.parse().expect("COTTER_VERDICT_PACKETS is a number of packets"))
@@ -142,6 +164,11 @@ fn nodes(now: u64) -> [Node; NODES] {
         Node::until(Mode::Enforce, now, Mode::Audit),
     ]
 }
+
+/// A login port behind a gate.
+const DARK: u16 = 2022;
+/// A service behind a gate, which for UDP nobody opens.
+const DATABASE: u16 = 5432;
 
 const NODE_V4: &str = "192.0.2.10";
 const NODE_V6: &str = "2001:db8::10";
@@ -186,16 +213,17 @@ fn session(number: usize, source: Address, now: u64) -> Session {
 fn node() -> World {
     let now = now();
     let mut world = World {
-        now,
-        node: Node::in_mode(Mode::Enforce),
-        ports: [(22, PortClass::TCP_LOGIN), (2222, PortClass::TCP_LOGIN)].into(),
+        ports: [
+            (22, PortClass::TCP_LOGIN),
+            (2222, PortClass::TCP_LOGIN),
+            (DARK, PortClass::TCP_LOGIN.and(PortClass::gated(Protocol::Tcp))),
+            (DATABASE, PortClass::gated(Protocol::Tcp).and(PortClass::gated(Protocol::Udp))),
+        ]
+        .into(),
+        gates: [(GatedPort::new(Protocol::Tcp, Port::new(DATABASE)), Gates::NONE.with(0))].into(),
         local: [address(NODE_V4), address(NODE_V6)].into(),
-        flows: BTreeMap::new(),
-        sessions: BTreeMap::new(),
-        penalties: BTreeMap::new(),
         never_drop: vec![host("198.51.100.11"), Network::new(address("2001:db8:1:b::"), 64)],
-        violated: [].into(),
-        asked: [].into(),
+        ..World::enforcing(now)
     };
     for (index, source) in sources().into_iter().enumerate() {
         // No socket of this machine will ever have such a cookie.
@@ -205,13 +233,20 @@ fn node() -> World {
         let key = FlowKey::tcp(source, login(&source));
         match number {
             0..8 => {
-                world.sessions.insert(id, session(number, from, now));
+                let session = session(number, from, now).with_gates(Gates::NONE.with(0));
+                // Those of IPv6 have lost their connections, and one of them is in use all the same.
+                let connection = if source.is_ipv4() { cookie } else { 0 };
+                world.sessions.insert(id, session.with_connection(connection));
                 world.flows.insert(key, Flow::of(id, cookie));
+                world.connected.insert(cookie);
+                world.grants.insert(from, Grant::of(&[SessionId::new(1 << 40), id]));
+                world.uses.insert(id, if number == 0 { now } else { 0 });
             }
             8 => drop(world.penalties.insert(from.neighbourhood(), Penalty::until(NEVER))),
             9 => drop(world.penalties.insert(from.neighbourhood(), Penalty::until(now))),
             10 => drop(world.flows.insert(key, Flow::cut(cookie))),
-            _ => {}
+            11 => drop(world.grants.insert(from, Grant::of(&[]).knocked(NEVER))),
+            _ => unreachable!("there are twelve of a family"),
         }
     }
     world
@@ -232,6 +267,14 @@ fn load(world: &World, tables: &Tables) {
     for (key, flow) in &world.flows {
         tables.insert_flow(key, flow).unwrap();
     }
+    tables.set_gates(&world.gates).unwrap();
+    for (address, grant) in &world.grants {
+        tables.put_grant(*address, grant).unwrap();
+    }
+    tables.replace_prefilter(world.grants.keys().copied().map(PrefilterBit::of)).unwrap();
+    for (id, last) in &world.uses {
+        tables.set_use(*id, *last).unwrap();
+    }
     for (source, penalty) in &world.penalties {
         tables.add_penalty(*source, penalty.end()).unwrap();
     }
@@ -244,6 +287,7 @@ fn ends(dice: &mut Dice) -> (SocketAddr, SocketAddr) {
     match dice.below(10) {
         0 => source.set_port(50_000),
         1 => destination.set_port(*dice.one_of(&[2222, 80, 23])),
+        3 | 4 => destination.set_port(*dice.one_of(&[DATABASE, DATABASE, DARK])),
         2 => {
             let elsewhere = if source.is_ipv4() { "10.0.0.5" } else { "fd00::5" };
             destination.set_ip(elsewhere.parse().unwrap());

@@ -25,12 +25,16 @@ mod doctor;
 mod endpoints;
 /// Terminals are told why their session ends, and none holds up a lock, a login or the agent's end.
 mod farewell;
+/// Gates: the node's own services answer where a session is, as long as it is used, and nowhere else.
+mod gates;
 /// Certificates of other programs, with a real sshd and a real agent.
 mod interop;
 /// The kernel program and the pure function agree on generated packets.
 mod kernel_verdict;
 /// The agent killed at every system call of a login: the login fails, or its session is known afterwards.
 mod kill_points;
+/// Who proves, unanswered and in one message, that they may log in is let in; and nobody else is, whatever they send.
+mod knock;
 /// The agent does its work with what its unit leaves it.
 mod least_privilege;
 /// What a lenient mode lets pass, of the node or of a role, and what enforcing catches up on.

@@ -39,7 +39,7 @@ fn connect(scene: &Scene) -> Result<UnixStream> {
 }
 
 /// The metrics as they are, or were a second ago.
-fn scrape(scene: &Scene) -> Result<String> {
+pub(crate) fn scrape(scene: &Scene) -> Result<String> {
     let stream = connect(scene)?;
     let (head, body) = ask(stream, "GET /metrics HTTP/1.1")?;
     ensure!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
@@ -48,7 +48,7 @@ fn scrape(scene: &Scene) -> Result<String> {
 }
 
 /// The value of a sample by all that stands before it.
-fn sample(metrics: &str, name: &str) -> Result<f64> {
+pub(crate) fn sample(metrics: &str, name: &str) -> Result<f64> {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.with_context(|| format!("no {name} in:\n{metrics}"))?.parse().context("no number")
 }

@@ -173,7 +173,7 @@ fn a_session_stays_where_its_connection_is_and_follows_once_that_is_closed() -> 
     let follows = &["pin_source_ip: true", "on_new_address: follow"];
     let scene = Scene::new("enforce", |agent| agent.role("following", follows), |sshd| sshd)?;
     let alice = scene.ca.issue("alice", &order(FOLLOWING, &pin(ALICE.v4)))?;
-    let left = "setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo ready; exec cat";
+    let left = "setsid sh -c 'echo ready; exec sleep 1000 >/dev/null 2>&1' </dev/null & exec cat";
     let mut session = scene.at_alice(&alice).run_at_terminal(left)?;
     session.hears("ready", SOON)?;
     let listed = scene.session_of("alice")?;

@@ -1,11 +1,12 @@
 //! A node in plain collections: the verdict's tables without a kernel.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use agent_ebpf::{
-    Address, Asked, Flow, FlowKey, NEVER, Nanoseconds, Network, Node, Penalty, Port, PortClass, Session,
-    SessionId, Tables,
+    Address, Asked, Budget, Flow, FlowKey, GatedPort, Gates, Grant, Mode, NEVER, Nanoseconds, Network, Node,
+    Penalty, Port, PortClass, Session, SessionId, SocketCookie, Tables,
 };
 
 /// All that the verdict asks for.
@@ -21,6 +22,34 @@ pub struct World {
     pub never_drop: Vec<Network>,
     pub violated: BTreeMap<FlowKey, SessionId>,
     pub asked: BTreeSet<Asked>,
+    pub grants: BTreeMap<Address, Grant>,
+    pub gates: BTreeMap<GatedPort, Gates>,
+    pub connected: BTreeSet<SocketCookie>,
+    pub uses: BTreeMap<SessionId, Nanoseconds>,
+    pub knocks: RefCell<BTreeMap<Address, Budget>>,
+}
+
+impl World {
+    /// An enforcing node that knows of nothing but its own address.
+    pub fn enforcing(now: Nanoseconds) -> Self {
+        Self {
+            now,
+            node: Node::in_mode(Mode::Enforce),
+            ports: [].into(),
+            local: [address("192.0.2.10")].into(),
+            flows: [].into(),
+            sessions: [].into(),
+            penalties: [].into(),
+            never_drop: vec![],
+            violated: [].into(),
+            asked: [].into(),
+            grants: [].into(),
+            gates: [].into(),
+            connected: [].into(),
+            uses: [].into(),
+            knocks: RefCell::default(),
+        }
+    }
 }
 
 impl Tables for World {
@@ -53,12 +82,36 @@ impl Tables for World {
         self.asked.contains(asked)
     }
 
+    fn may_have_grant(&self, source: Address) -> bool {
+        self.grants.contains_key(&source)
+    }
+
+    fn grant(&self, source: Address) -> Option<&Grant> {
+        self.grants.get(&source)
+    }
+
+    fn gates(&self, port: GatedPort) -> Gates {
+        self.gates.get(&port).copied().unwrap_or_default()
+    }
+
+    fn is_connected(&self, connection: SocketCookie) -> bool {
+        self.connected.contains(&connection)
+    }
+
+    fn last_use(&self, session: SessionId) -> Option<Nanoseconds> {
+        self.uses.get(&session).copied()
+    }
+
     fn is_local(&self, address: Address) -> bool {
         self.local.contains(&address)
     }
 
     fn penalty(&self, neighbourhood: Address) -> Option<&Penalty> {
         self.penalties.get(&neighbourhood)
+    }
+
+    fn may_knock(&self, neighbourhood: Address) -> bool {
+        self.knocks.borrow_mut().entry(neighbourhood).or_default().take_knock(self.now)
     }
 
     fn is_never_dropped(&self, address: Address) -> bool {

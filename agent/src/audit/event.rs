@@ -55,6 +55,21 @@ pub enum What {
         /// How many since the last report.
         count: u64,
     },
+    /// An address was let in for a knock.
+    KnockAccepted {
+        /// For how many seconds, unless a session comes of it.
+        seconds: u64,
+    },
+    /// A knock with a certificate of a known authority was refused, unanswered.
+    KnockRefused {
+        /// Why: `replayed`, `unproven`, …, or the reason why a login would be denied.
+        reason: String,
+    },
+    /// More such knocks of one source, or of all, than are written one by one.
+    KnocksSuppressed {
+        /// How many since the last report.
+        count: u64,
+    },
     /// More reported drops of one source, of packets without a session, than are written one by one.
     DropsSuppressed {
         /// How many since the last report.
@@ -212,6 +227,9 @@ impl What {
             Self::LoginAllowed { .. } => "login_allowed",
             Self::LoginDenied { .. } => "login_denied",
             Self::DenialsSuppressed { .. } => "denials_suppressed",
+            Self::KnockAccepted { .. } => "knock_accepted",
+            Self::KnockRefused { .. } => "knock_refused",
+            Self::KnocksSuppressed { .. } => "knocks_suppressed",
             Self::DropsSuppressed { .. } => "drops_suppressed",
             Self::LinesLost { .. } => "lines_lost",
             Self::SessionOpened { .. } => "session_opened",

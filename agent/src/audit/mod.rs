@@ -4,6 +4,8 @@ mod event;
 
 pub use event::{CutCause, Event, Step, Subject, What};
 
+use crate::budget::Budget;
+use crate::knock::Refusal;
 use crate::metrics::{Outcome, Tally};
 use crate::source::source;
 use cotter_trail::{EventFile, Journal, Queue, SourceLimit, WINDOW, largest};
@@ -13,11 +15,13 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
 /// Events kept in memory for `events`.
 const RECENT: usize = 1000;
+/// Knocks that are written at once, and then one a second: whoever sends datagrams says where they are from.
+const KNOCKS: Duration = Duration::from_secs(60);
 
 /// Where every decision is written.
 #[derive(Debug)]
@@ -37,6 +41,9 @@ struct State {
     recent: VecDeque<Event>,
     denials: SourceLimit,
     drops: SourceLimit,
+    knocks: SourceLimit,
+    /// Of lines, a second each.
+    knock_lines: Budget,
 }
 
 impl Audit {
@@ -55,6 +62,8 @@ impl Audit {
             recent: VecDeque::new(),
             denials: SourceLimit::default(),
             drops: SourceLimit::default(),
+            knocks: SourceLimit::default(),
+            knock_lines: Budget::one_in(1, KNOCKS, Instant::now()),
         };
         Ok(Self {
             node,
@@ -92,6 +101,23 @@ impl Audit {
         }
     }
 
+    /// Counts a knock that has opened a door, and writes it, within the same limits as those that have not.
+    pub(crate) fn accept_knock(&self, lasting: Duration, subject: Subject) {
+        self.tally.knock(Ok(()));
+        if self.state().admits_knock_of(&subject) {
+            self.write(What::KnockAccepted { seconds: lasting.as_secs() }, subject);
+        }
+    }
+
+    /// Counts a refused knock. It is written if it is known whose certificate it has, unless its source, or all of them
+    /// together, have had their share of lines; those are counted and summed up later.
+    pub(crate) fn refuse_knock(&self, why: Refusal, of: Option<Subject>) {
+        self.tally.knock(Err(why));
+        if let Some(subject) = of.filter(|subject| self.state().admits_knock_of(subject)) {
+            self.write(What::KnockRefused { reason: why.name().to_owned() }, subject);
+        }
+    }
+
     /// Writes a dropped packet that belongs to no session, unless its source has had its share of lines.
     pub fn drop_of_stranger(&self, address: IpAddr, reason: String, overruled: bool) {
         if self.state().drops.admit(Some(source(address)), Instant::now()) {
@@ -123,15 +149,19 @@ impl Audit {
     }
 
     fn summarise_at(&self, now: Instant) {
-        let (denials, drops) = {
+        let (denials, drops, knocks) = {
             let mut state = self.state();
-            (largest(state.denials.summaries(now)), largest(state.drops.summaries(now)))
+            let State { denials, drops, knocks, .. } = &mut *state;
+            (largest(denials.summaries(now)), largest(drops.summaries(now)), largest(knocks.summaries(now)))
         };
         for (source, count) in denials {
             self.write(What::DenialsSuppressed { count }, of_source(source));
         }
         for (source, count) in drops {
             self.write(What::DropsSuppressed { count }, of_source(source));
+        }
+        for (source, count) in knocks {
+            self.write(What::KnocksSuppressed { count }, of_source(source));
         }
         let lost = self.journal.take_lost() + self.state().file.as_ref().map_or(0, Queue::take_lost);
         if lost > 0 {
@@ -184,6 +214,21 @@ impl Audit {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Counts a knock; true if it is to be written.
+    fn admits_knock_of(&mut self, subject: &Subject) -> bool {
+        let now = Instant::now();
+        let of_one = subject.observed.as_deref().and_then(|text| text.parse::<IpAddr>().ok()).map(source);
+        // When all lines are spent, they are of nobody in particular.
+        let source = of_one.filter(|_| self.knock_lines.is_left(now));
+        let admitted = self.knocks.admit(source, now);
+        if admitted {
+            self.knock_lines.spend(Duration::from_secs(1), now);
+        }
+        admitted
     }
 }
 

@@ -1,11 +1,12 @@
 //! `explain`: what the loaded program says of a packet, and why.
 
 use super::exit::Failure;
+use super::gate::why_shut;
 use super::program::ProgramOptions;
 use super::{Common, Exit, output};
 use crate::config::Places;
 use crate::datapath::{Judge, Judgement, Tables};
-use agent_ebpf::{Action, FlowKey, Layer, Reason};
+use agent_ebpf::{Action, FlowKey, GatedPort, KNOCK, Layer, Port, Reason};
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 
@@ -38,7 +39,7 @@ struct Explanation {
     overruled: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<String>,
-    why: &'static str,
+    why: String,
 }
 
 pub(super) fn explain(common: &Common, options: &Options) -> Result<Exit, Failure> {
@@ -48,7 +49,13 @@ pub(super) fn explain(common: &Common, options: &Options) -> Result<Exit, Failur
     let tables = Tables::open(&pin_dir).map_err(Failure::unavailable)?;
     let judged = judge.judge_throughout(&frame, Layer::Ethernet, &tables).map_err(Failure::unavailable)?;
     let session = judged.session.map(|id| id.to_string()).or_else(|| session_of(&tables, options));
-    let explanation = explanation(judged, session);
+    let reason = judged.overruled.unwrap_or(judged.reason);
+    let why = if reason == Reason::NoGrant {
+        why_shut(&tables, options.from.ip(), gate(options)).map_err(Failure::unavailable)?
+    } else {
+        why(reason).to_owned()
+    };
+    let explanation = explanation(judged, session, why);
     if common.json {
         output::json(&explanation);
     } else {
@@ -64,13 +71,21 @@ pub(super) fn explain(common: &Common, options: &Options) -> Result<Exit, Failur
     })
 }
 
-fn explanation(judged: Judgement, session: Option<String>) -> Explanation {
+fn gate(options: &Options) -> GatedPort {
+    let protocol = match options.proto {
+        Protocol::Tcp => agent_ebpf::Protocol::Tcp,
+        Protocol::Udp => agent_ebpf::Protocol::Udp,
+    };
+    GatedPort::new(protocol, Port::new(options.to.port()))
+}
+
+fn explanation(judged: Judgement, session: Option<String>, why: String) -> Explanation {
     Explanation {
         action: judged.reason.action().name(),
         reason: judged.reason.name(),
         overruled: judged.overruled.map(Reason::name),
         session,
-        why: why(judged.overruled.unwrap_or(judged.reason)),
+        why,
     }
 }
 
@@ -87,8 +102,10 @@ fn why(reason: Reason) -> &'static str {
         Reason::NotLocal => "the destination is not one of this node's addresses",
         Reason::Fragment => "a later fragment; the first one was judged",
         Reason::Pinned => "the connection or port belongs to a session, and the source is inside its pin",
-        Reason::LoginAttempt => "an unknown connection to a login port; sshd and the login check decide",
-        Reason::Granted => "the source has a live session here",
+        Reason::LoginAttempt => {
+            "an unknown connection to a login port, on which sshd and the login check decide; or a knock"
+        }
+        Reason::Granted => "a live session is pinned to the source, and opens that port to it",
         Reason::NeverDrop => "the source is in never_drop",
         Reason::Audit => "the mode is audit",
         Reason::AddressMismatch => {
@@ -96,10 +113,12 @@ fn why(reason: Reason) -> &'static str {
         }
         Reason::SessionExpired => "the session's end has come",
         Reason::SessionCut => "the session was cut, or the connection stayed without one",
-        Reason::NoGrant => "the source has no live session here",
-        Reason::Penalty => "the source was denied too often and is kept out for a while",
+        Reason::NoGrant => "a gate stands before that port, and no live session is pinned to the source",
+        Reason::Penalty => {
+            "the source was denied too often, or knocks too often, and is kept out for a while"
+        }
         Reason::MptcpJoin => "a multipath subflow could come from another address",
-        Reason::Malformed => "the ports cannot be read",
+        Reason::Malformed => "the ports cannot be read, or no knock where knocks are heard",
     }
 }
 
@@ -108,7 +127,7 @@ fn frame(options: &Options) -> Result<Vec<u8>, String> {
     let mut frame = vec![0; 12];
     let (protocol, transport): (u8, usize) = match options.proto {
         Protocol::Tcp => (6, 20),
-        Protocol::Udp => (17, 8),
+        Protocol::Udp => (17, 8 + KNOCK.len()),
     };
     let length = u16::try_from(transport).map_err(|error| error.to_string())?;
     match (options.from.ip().to_canonical(), options.to.ip().to_canonical()) {
@@ -133,7 +152,12 @@ fn frame(options: &Options) -> Result<Vec<u8>, String> {
     match options.proto {
         // Header length of five words, flag SYN.
         Protocol::Tcp => frame.extend([0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0]),
-        Protocol::Udp => frame.extend([0, 8, 0, 0]),
+        // Where knocks are heard nothing else is let through.
+        Protocol::Udp => {
+            frame.extend(length.to_be_bytes());
+            frame.extend([0, 0]);
+            frame.extend(KNOCK);
+        }
     }
     Ok(frame)
 }

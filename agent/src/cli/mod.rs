@@ -11,6 +11,7 @@ mod events;
 mod exit;
 mod explain;
 mod farewell;
+mod gate;
 mod lock;
 mod mode;
 mod output;

@@ -4,7 +4,7 @@ use super::exit::Failure;
 use super::output::Colour;
 use super::{Common, Exit, client, coverage, mode, output};
 use crate::config::OtherLogins;
-use crate::daemon::call::{Answer, Call, ClusterStatus, FollowingStatus, Status};
+use crate::daemon::call::{Answer, Call, ClusterStatus, FollowingStatus, GateStatus, KnocksStatus, Status};
 use pinning::{Mode, OnExpiry, RolesFrom};
 
 /// Columns of the screen.
@@ -100,6 +100,9 @@ fn in_force(status: &Status) -> Vec<Fact> {
     facts.extend(clusters(&status.clusters));
     facts.push(Fact::new("other logins", other_logins(status)));
     facts.push(Fact::new("login ports", coverage::folded(&ports)));
+    facts.extend(status.gates.iter().take(TOLD).map(|it| Fact::new("gate", gate(it))));
+    facts.extend(more(status.gates.len()).map(|more| Fact::new("gate", more)));
+    facts.extend(status.knocks.iter().map(knocks));
     facts
 }
 
@@ -146,11 +149,44 @@ fn cluster(cluster: &ClusterStatus) -> String {
     format!("{}: {trusted}{keys}, roles_from {roles_from}, on_expiry {on_expiry}", cluster.name)
 }
 
+fn gate(gate: &GateStatus) -> String {
+    let ports: Vec<String> = gate.ports.iter().map(u16::to_string).collect();
+    let protocol = if gate.protocol == "any" { "tcp and udp" } else { &*gate.protocol };
+    let whose = match &gate.roles {
+        Some(roles) => format!("pinned sessions of {}", coverage::folded(roles)),
+        None => "all pinned sessions".to_owned(),
+    };
+    format!("{protocol} {}, open to {whose}", coverage::folded(&ports))
+}
+
 fn other_logins(status: &Status) -> &'static str {
     match (status.other_logins, status.mode.mode) {
         (OtherLogins::Allow, _) => "allow",
         (OtherLogins::Deny, Mode::Enforce) => "deny, but for break-glass keys",
         (OtherLogins::Deny, Mode::Audit | Mode::Off) => "deny; until mode enforce they are let in",
+    }
+}
+
+fn not_heard(knocks: &KnocksStatus, why: &str) -> Fact {
+    let open = match knocks.left_open.as_slice() {
+        [] => String::new(),
+        ports => {
+            let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+            format!("; login port {ports} is open to everybody until they are")
+        }
+    };
+    Fact::new("knocks", format!("not heard: {why}{open}")).coloured(Colour::Bad)
+}
+
+fn knocks(knocks: &KnocksStatus) -> Fact {
+    let KnocksStatus { port, accepted, refused, .. } = knocks;
+    let tcp = if knocks.tcp { " and TCP" } else { "" };
+    match &knocks.error {
+        Some(error) => not_heard(knocks, error),
+        None if knocks.host_keys == 0 => not_heard(knocks, "no host key that they could be for"),
+        None => {
+            Fact::new("knocks", format!("at UDP{tcp} port {port}: {accepted} accepted, {refused} refused"))
+        }
     }
 }
 
@@ -172,12 +208,21 @@ fn present(status: &Status) -> Vec<Fact> {
     let sessions = format!("{} of at most {}", status.sessions, status.max_sessions);
     let unmanaged = Fact::new("unmanaged", counted(status.unmanaged, "connection"));
     let doubtful = if status.unmanaged > 0 { Colour::Doubtful } else { Colour::Plain };
-    vec![
-        Fact::new("sessions", sessions),
-        unmanaged.coloured(doubtful),
-        Fact::new("locks", status.locks.to_string()),
-        Fact::new("penalties", status.penalties.to_string()),
-    ]
+    [Fact::new("sessions", sessions), unmanaged.coloured(doubtful)]
+        .into_iter()
+        .chain((!status.gates.is_empty()).then(|| Fact::new("grants", grants(status))))
+        .chain([
+            Fact::new("locks", status.locks.to_string()),
+            Fact::new("penalties", status.penalties.to_string()),
+        ])
+        .collect()
+}
+
+/// To how many addresses gates are open, or would be if their sessions were in use.
+fn grants(status: &Status) -> String {
+    let knocked = if status.knocked > 0 { format!(", {} by knocks", status.knocked) } else { String::new() };
+    let addresses = if status.grants == 1 { "address" } else { "addresses" };
+    format!("{} {addresses}{knocked}", status.grants)
 }
 
 /// What was dropped, or would have been.

@@ -33,6 +33,9 @@ pub(super) struct File {
     pub(super) sshd_paths: Option<Vec<PathBuf>>,
     pub(super) penalties: Option<Spanned<Penalties>>,
     pub(super) authority: Option<Spanned<AuthorityTable>>,
+    pub(super) knock: Option<Spanned<KnockTable>>,
+    #[serde(default)]
+    pub(super) gate: Vec<Spanned<super::gate::GateTable>>,
     #[serde(default)]
     pub(super) cluster: Vec<Spanned<ClusterTable>>,
     #[serde(default)]
@@ -66,6 +69,16 @@ pub(super) struct AuthorityTable {
     pub(super) ca_file: Option<Spanned<PathBuf>>,
     pub(super) cluster: Option<String>,
     pub(super) on_expiry: Option<OnExpiry>,
+}
+
+/// `[knock]`: where the node listens for knocks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KnockTable {
+    pub(super) port: Spanned<u16>,
+    pub(super) tcp: Option<bool>,
+    pub(super) secret: Option<Spanned<PathBuf>>,
+    pub(super) host_keys: Option<Spanned<Vec<Spanned<PathBuf>>>>,
 }
 
 /// One key, or a list.

@@ -4,6 +4,8 @@ use super::authority::authority;
 use super::error::line_and_column;
 use super::file::{File, Interfaces as InterfacesKey};
 use super::followed::{Own, user_ca_file};
+use super::gate::{Around, gates, is_way_in};
+use super::knock::knocks;
 use super::policy::{PolicyFiles, load_policy};
 use super::{Config, ConfigError, Interfaces, MetricsAt, Penalties};
 use std::os::unix::fs::MetadataExt;
@@ -126,6 +128,8 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
     let PolicyFiles { policy, unused, mut files, user_ca_files, hash } = load_policy(sources, &roles_dir)?;
     let (authority, ca_file) = authority(sources)?.unzip();
     files.extend(ca_file.flatten());
+    let (knocks, read) = knocks(sources)?.unzip();
+    files.extend(read.unwrap_or_default());
     let state_dir = path(sources, |file| file.state_dir.as_ref(), "/var/lib/cotter");
     // Of all clusters, those of the files too.
     let user_ca_files = if authority.is_some() { vec![user_ca_file(&state_dir)] } else { user_ca_files };
@@ -135,15 +139,25 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         hash: hash.clone(),
         principals_file: principals_file.map(|(_, file)| file.as_ref().clone()),
     };
+    let (login_ports, never_drop) = (login_ports(sources)?, never_drop(sources)?);
+    let around = Around {
+        policy: &policy,
+        follows: authority.is_some(),
+        login_ports: &login_ports,
+        knocks: knocks.as_ref(),
+        has_way_in: knocks.is_some() || is_way_in(&never_drop),
+    };
+    let gates = gates(sources, &around)?;
     let other_logins_said = value(sources, |file| file.other_logins.as_ref());
     Ok(Config {
         interfaces: interfaces(sources)?,
         attach: value(sources, |file| file.attach.as_ref()).unwrap_or_default(),
         tc_hook: value(sources, |file| file.tc_hook.as_ref()).unwrap_or_default(),
         mode: value(sources, |file| file.mode.as_ref()).unwrap_or(pinning::Mode::Audit),
-        login_ports: login_ports(sources)?,
+        login_ports,
         login_grace_time: login_grace_time(sources)?,
-        never_drop: never_drop(sources)?,
+        never_drop,
+        gates,
         other_logins: other_logins_said.unwrap_or_default(),
         other_logins_said,
         on_cut: value(sources, |file| file.on_cut.as_ref()).unwrap_or_default(),
@@ -165,6 +179,7 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         kernel_log: value(sources, |file| file.kernel_log.as_ref()).unwrap_or_default(),
         sshd_paths: value(sources, |file| file.sshd_paths.as_ref()).unwrap_or_else(default_sshd_paths),
         penalties: penalties(sources)?,
+        knocks,
         policy,
         authority,
         followed: None,

@@ -4,6 +4,8 @@ mod authority;
 mod error;
 mod file;
 mod followed;
+mod gate;
+mod knock;
 mod load;
 mod places;
 mod policy;
@@ -14,6 +16,9 @@ mod tests;
 pub use authority::FollowedAuthority;
 pub use error::ConfigError;
 pub use followed::{FollowError, Followed, user_ca_file};
+pub use gate::{Gate, GatedProtocol};
+pub use knock::Knocks;
+pub(crate) use knock::has_host_keys;
 pub use load::{load, load_trusted};
 pub use places::Places;
 pub use policy::UnusedField;
@@ -44,6 +49,8 @@ pub struct Config {
     pub login_grace_time: Duration,
     /// Sources that are never dropped.
     pub never_drop: Vec<ipnet::IpNet>,
+    /// Ports that answer only to addresses with a live pinned session.
+    pub gates: Vec<Gate>,
     /// What becomes of logins without a certificate.
     pub other_logins: OtherLogins,
     /// The same, if some file says so.
@@ -74,6 +81,8 @@ pub struct Config {
     pub sshd_paths: Vec<PathBuf>,
     /// When a source that keeps being denied is kept out.
     pub penalties: Penalties,
+    /// How the node is knocked at, if it is.
+    pub knocks: Option<Knocks>,
     /// Clusters and roles.
     pub policy: pinning::Policy,
     /// Whose policy is followed.
@@ -106,6 +115,23 @@ impl Config {
     pub fn login_names(&self) -> bool {
         let clusters = self.policy.clusters();
         clusters.is_empty() || clusters.iter().any(|cluster| cluster.principals_file.is_none())
+    }
+
+    /// The login ports before which a gate stands.
+    pub fn gated_login_ports(&self) -> impl Iterator<Item = u16> {
+        let gated = self.gates.iter().flat_map(Gate::ports);
+        let login = gated.filter(|(protocol, port)| {
+            *protocol == agent_ebpf::Protocol::Tcp && self.login_ports.contains(port)
+        });
+        login.map(|(_, port)| port)
+    }
+
+    /// Whether somebody without a session gets past a gate before a login port: an administrator by `never_drop`, or whoever
+    /// knocks, where knocks are heard.
+    #[must_use]
+    pub fn has_way_in(&self, knocks_are_heard: bool) -> bool {
+        let knocks = self.knocks.as_ref().filter(|_| knocks_are_heard);
+        knocks.is_some_and(|knocks| !knocks.host_keys.is_empty()) || gate::is_way_in(&self.never_drop)
     }
 
     /// The `principals_file` of each cluster that has one.

@@ -1,6 +1,6 @@
 //! Every error of a configuration names file, line and column.
 
-use super::{Config, ConfigError, FollowError, Followed, load};
+use super::{Config, ConfigError, FollowError, Followed, Gate, load};
 use cotter_api::{PolicyDocument, RoleFile, Rules, SignedPolicy};
 use ssh_key::PrivateKey;
 use ssh_key::private::{Ed25519Keypair, KeypairData};
@@ -94,6 +94,41 @@ fn errors_name_file_line_and_column() {
 }
 
 #[test]
+fn gates_have_their_ports_protocols_and_roles() {
+    let text = "[[gate]]\nports = [5432, \"8000-8002\", 8001]\n[[gate]]\nports = [53]\nprotocol = \"any\"\n\
+                roles = [\"pinned-ip\"]\n";
+    let gates = Setup::new(text).load().unwrap().gates;
+    let ports = |gate: &Gate| gate.ports().map(|(protocol, port)| (protocol as u8, port)).collect::<Vec<_>>();
+    assert_eq!(ports(&gates[0]), [(6, 5432), (6, 8000), (6, 8001), (6, 8002)]);
+    assert_eq!(ports(&gates[1]), [(6, 53), (17, 53)]);
+    assert!(gates[0].opens_to(&[]) && gates[1].opens_to(&["x".into(), "pinned-ip".into()]));
+    assert!(!gates[1].opens_to(&["x".into()]));
+    // An administrator's address is a way in.
+    let dark = "never_drop = [\"192.0.2.9\"]\n[[gate]]\nports = [22]\n";
+    assert_eq!(Setup::new(dark).load().unwrap().gates.len(), 1);
+}
+
+#[test]
+fn errors_in_gates_name_their_place() {
+    for (lines, expected) in [
+        ("ports = []", "agent.toml:3:9: `ports` of a gate is empty"),
+        ("ports = [0]", "agent.toml:3:9: a gate has port 0"),
+        ("ports = [\"9-1\"]", "agent.toml:3:9: \"9-1\" is not a range of ports"),
+        ("ports = [70000]", "agent.toml:3:9: "),
+        ("ports = [\"1000-6000\"]", "agent.toml:2:1: there are at most 64 gates, with 4096 ports in all"),
+        ("ports = [1]\nroles = []", "agent.toml:2:1: `roles` of a gate is an empty list"),
+        ("ports = [1]\nroles = [\"gone\"]", "agent.toml:4:10: role \"gone\" of a gate is in no file"),
+        ("ports = [1]\nprotocol = \"sctp\"", "agent.toml:4:12: unknown variant"),
+        ("ports = [21, 22]", "agent.toml:3:9: nobody could log in: port 22 is a login port"),
+    ] {
+        let error = Setup::new(&format!("[[gate]]\n{lines}")).error();
+        assert!(error.starts_with(expected), "{lines}\n  {error}\n  {expected}");
+    }
+    let many = "[[gate]]\nports = [1]\n".repeat(65);
+    assert!(Setup::new(&many).error().starts_with("agent.toml:130:1: there are at most 64 gates"));
+}
+
+#[test]
 fn errors_about_clusters_name_the_place_too() {
     for (text, expected) in [
         (cluster(""), "agent.toml:3:8: cluster \"a\" takes its roles from default_roles, which is empty"),
@@ -119,6 +154,81 @@ fn errors_about_clusters_name_the_place_too() {
     let second = twice.replace("name = \"a\"", "name = \"b\"");
     let error = Setup::new(&format!("{twice}{second}")).error();
     assert!(error.starts_with("agent.toml:8:8: the CA key SHA256:"), "{error}");
+}
+
+/// A public host key, and as its fingerprint `ssh-keygen -l` shows.
+const HOST_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIqKiIqKiIqKiIqKiIqKiIqKiIqKiIqKiIqKiIqKiIqK root@node1\n";
+/// As `openssl rand -base64 32` makes them.
+const SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+
+fn knocked_at(rest: &str) -> Setup {
+    use std::os::unix::fs::PermissionsExt;
+    let setup = Setup::new("").with("host.pub", HOST_KEY).with("secret", SECRET);
+    std::fs::set_permissions(setup.path("secret"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let rest = rest.replace("DIR", setup.0.path().to_str().unwrap());
+    setup.with("agent.d/knock.toml", &format!("[knock]\n{rest}\n"))
+}
+
+#[test]
+fn where_it_is_knocked_at_is_said_in_a_table() {
+    let setup =
+        knocked_at("port = 4022\ntcp = true\nsecret = \"DIR/secret\"\nhost_keys = [\"DIR/host.pub\"]");
+    let config = setup.load().unwrap();
+    let knocks = config.knocks.unwrap();
+    assert_eq!((knocks.port, knocks.tcp, knocks.secret.is_some()), (4022, true, true));
+    assert_eq!(knocks.host_keys, [cotter_knock::Fingerprint::of_line(HOST_KEY).unwrap()]);
+    for file in ["secret", "host.pub"] {
+        assert!(config.files.contains(&setup.path(file)), "whether {file} is root's is looked at");
+    }
+    let least = knocked_at("port = 1").load().unwrap().knocks.unwrap();
+    assert!(!least.tcp && least.secret.is_none());
+    assert!(Setup::new("").load().unwrap().knocks.is_none());
+}
+
+#[test]
+fn a_login_port_may_have_a_gate_where_knocks_open_it_and_where_knocks_are_heard_there_is_none() {
+    let dark = knocked_at("port = 4022\n[[gate]]\nports = [22]").load().unwrap();
+    assert_eq!(dark.gates.len(), 1);
+    for (rest, shut) in [("protocol = \"udp\"", true), ("protocol = \"any\"", true), ("", false)] {
+        let setup = knocked_at(&format!("port = 4022\n[[gate]]\nports = [4000, 4022]\n{rest}"));
+        let expected = "agent.d/knock.toml:4:9: port 4022 is where knocks are heard";
+        assert_eq!(
+            setup.load().is_err_and(|error| error
+                .to_string()
+                .ends_with("which are for those who have no session yet")),
+            shut,
+            "{rest}"
+        );
+        assert!(!shut || setup.error().starts_with(expected), "{}", setup.error());
+    }
+    assert!(knocked_at("port = 4022\ntcp = true\n[[gate]]\nports = [4022]").load().is_err());
+}
+
+#[test]
+fn errors_about_knocks_name_the_place() {
+    for (rest, expected) in [
+        ("tcp = true", "1:1: missing field `port`"),
+        ("port = 0", "2:8: `port` is 0"),
+        ("port = 70000", "2:8: invalid value"),
+        ("port = 1\nsecrets = \"x\"", "3:1: unknown field `secrets`"),
+        ("port = 1\nsecret = \"DIR/gone\"", "3:10: secret gone: cannot be read"),
+        ("port = 1\nsecret = \"DIR/host.pub\"", "3:10: secret host.pub: must be for root's eyes alone"),
+        ("port = 1\nhost_keys = []", "3:13: `host_keys` names 1 to 16 files, not 0"),
+        ("port = 1\nhost_keys = [\"DIR/gone\"]", "3:14: host key gone: cannot be read"),
+        (
+            "port = 1\nhost_keys = [\"DIR/secret\"]",
+            "3:14: host key secret: not a line of an OpenSSH public key",
+        ),
+    ] {
+        let error = knocked_at(rest).error();
+        assert!(
+            error.starts_with(&format!("agent.d/knock.toml:{expected}")),
+            "{rest}\n  {error}\n  {expected}"
+        );
+    }
+    let setup = knocked_at("port = 1\nsecret = \"DIR/secret\"").with("secret", "short\n");
+    assert!(setup.error().contains("secret: its 5 characters are not the 44 of base64"), "{}", setup.error());
 }
 
 #[test]

@@ -173,6 +173,15 @@ pub struct Status {
     pub other_logins: OtherLogins,
     /// Ports on which logins are judged.
     pub login_ports: Vec<u16>,
+    /// Gates before the node's own services.
+    #[serde(default)]
+    pub gates: Vec<GateStatus>,
+    /// Number of addresses to which sessions or knocks may open gates.
+    #[serde(default)]
+    pub grants: usize,
+    /// How many of these have knocked a short while ago.
+    #[serde(default)]
+    pub knocked: usize,
     /// Where the programs are attached, and how.
     pub attachments: Vec<AttachmentStatus>,
     /// Interfaces that are not covered, or perhaps not, and why.
@@ -180,6 +189,9 @@ pub struct Status {
     /// Why what sessions open for others to reach is not held to their pins, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints_error: Option<String>,
+    /// How the node is knocked at, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knocks: Option<KnocksStatus>,
     /// Number of live sessions.
     pub sessions: usize,
     /// Most sessions at once.
@@ -221,6 +233,27 @@ pub struct FollowingStatus {
     pub left_out: Vec<String>,
 }
 
+/// How the node is knocked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnocksStatus {
+    /// The UDP port.
+    pub port: u16,
+    /// Whether also the TCP port.
+    pub tcp: bool,
+    /// Number of host keys that a knock may be for.
+    pub host_keys: usize,
+    /// Knocks that let somebody in, since the agent's start.
+    pub accepted: u64,
+    /// Knocks that did not.
+    pub refused: u64,
+    /// Why knocks are not heard, if they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Login ports before which a gate should stand, and stands not: nobody would get past it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_open: Vec<u16>,
+}
+
 /// A cluster whose user certificates are accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterStatus {
@@ -234,6 +267,18 @@ pub struct ClusterStatus {
     pub roles_from: RolesFrom,
     /// What becomes of sessions when their certificates expire, unless a role decides.
     pub on_expiry: OnExpiry,
+}
+
+/// A gate before some of the node's ports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateStatus {
+    /// The ports.
+    pub ports: Vec<u16>,
+    /// `tcp`, `udp` or `any`.
+    pub protocol: String,
+    /// Whose sessions open it; absent: all pinned ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<String>>,
 }
 
 /// A program on an interface.

@@ -90,6 +90,7 @@ impl Daemon {
             ("PENALTIES", self.tables.penalty_count()?, capacity("PENALTIES", max)),
             ("CGROUPS", self.tables.cgroups()?.len(), capacity("CGROUPS", max)),
             ("ENDPOINTS", self.tables.endpoint_count()?, capacity("ENDPOINTS", max)),
+            ("GRANTS", self.sessions.grants().0, capacity("GRANTS", max)),
             ("NEVER_DROP", self.config().never_drop.len(), capacity("NEVER_DROP", max)),
         ];
         for (table, used, most) in tables {

@@ -75,6 +75,8 @@ pub(crate) struct Daemon {
     takeover: String,
     /// Why what sessions open for others to reach is not judged, if it is not.
     endpoints_error: Mutex<Option<String>>,
+    /// Why knocks are not heard, if they should be.
+    knocks_error: Mutex<Option<String>>,
     /// How often agents went on with earlier ones' sessions since the node booted.
     takeovers: u64,
     started_at: u64,
@@ -104,6 +106,24 @@ impl Daemon {
     /// Questions of unauthenticated connections.
     pub(crate) fn queries(&self) -> MutexGuard<'_, Queries> {
         lock(&self.queries)
+    }
+
+    /// Whether knocks are heard, or why they are not. Where nobody else gets past the gates before login ports, these are then
+    /// no gates.
+    pub(crate) fn knocks_not_heard(&self, error: Option<String>) {
+        let before = std::mem::replace(&mut *lock(&self.knocks_error), error.clone());
+        if before == error {
+            return;
+        }
+        if let Some(error) = &error {
+            tracing::error!("knocks are not heard until this is mended: {error}");
+        }
+        if before.is_some() != error.is_some() {
+            let _one_at_a_time = lock(&self.config_change);
+            if let Err(error) = self.write_ports(&self.config()) {
+                tracing::error!("the gates before login ports stay as they are: {error}");
+            }
+        }
     }
 
     /// Whether a session, or a connection that is not the agent's to end, comes from a source.

@@ -4,10 +4,10 @@ use super::mode::NodeMode;
 use super::{Daemon, lock};
 use crate::audit::{Subject, What};
 use crate::clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Gate};
 use crate::datapath::Error;
 use crate::session::{kernel_mode, network};
-use agent_ebpf::{Network, Node, Port, PortClass, Ports};
+use agent_ebpf::{Network, Node, Port, PortClass, Ports, Protocol};
 use cotter_hook::mode_file::{Mode as HookMode, ModeFile, Until};
 use pinning::Mode;
 use std::sync::{Arc, PoisonError};
@@ -65,13 +65,41 @@ impl Daemon {
 
     /// Writes what a configuration says into the kernel's tables.
     pub(super) fn write_tables(&self, config: &Config) -> Result<(), Error> {
-        let mut ports = Box::new(Ports::none());
-        for &port in &config.login_ports {
-            ports.set(Port::new(port), PortClass::TCP_LOGIN);
-        }
-        self.tables.set_ports(&ports)?;
         let never_drop: Vec<Network> = config.never_drop.iter().copied().map(network).collect();
-        self.tables.set_never_drop(&never_drop)
+        self.tables.set_never_drop(&never_drop)?;
+        // Gates know to whom they open before they are shut.
+        self.sessions.set_gates(&config.gates)?;
+        self.write_ports(config)
+    }
+
+    /// Says what each port is.
+    pub(super) fn write_ports(&self, config: &Config) -> Result<(), Error> {
+        let mut ports = Box::new(Ports::none());
+        let mut add = |port, class| {
+            let port = Port::new(port);
+            ports.set(port, ports.class(port).and(class));
+        };
+        config.login_ports.iter().for_each(|port| add(*port, PortClass::TCP_LOGIN));
+        let left_open = self.left_open(config);
+        let gated = config.gates.iter().flat_map(Gate::ports);
+        let gated = gated.filter(|(protocol, port)| *protocol == Protocol::Udp || !left_open.contains(port));
+        gated.for_each(|(protocol, port)| add(port, PortClass::gated(protocol)));
+        config.knocks.iter().for_each(|knocks| add(knocks.port, PortClass::UDP_KNOCK));
+        self.tables.set_ports(&ports)
+    }
+
+    /// Login ports that stay without the gate which is to stand before them, since nobody would get past it.
+    pub(super) fn left_open(&self, config: &Config) -> Vec<u16> {
+        let may_be_dark = config.has_way_in(lock(&self.knocks_error).is_none());
+        config.gated_login_ports().filter(|_| !may_be_dark).collect()
+    }
+
+    /// The host keys that knocks are for, if sshd has made them only after the agent's start.
+    pub(super) fn look_for_host_keys(self: &Arc<Self>) {
+        let has_none = self.config().knocks.as_ref().is_some_and(|knocks| knocks.host_keys.is_empty());
+        if has_none && config::has_host_keys() {
+            reload(self);
+        }
     }
 
     /// A mode on trial goes on through the agent's restart: the kernel kept it.
@@ -171,8 +199,14 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
         ("kernel_log", old.kernel_log != new.kernel_log),
         ("metrics", old.metrics != new.metrics),
         ("read_group", old.read_group != new.read_group),
+        ("[knock] port and tcp", knocked_at(old) != knocked_at(new)),
     ];
     differs.into_iter().find(|(_, differs)| *differs).map(|(name, _)| name)
+}
+
+/// What it listens to for knocks: the port, and whether over TCP too.
+fn knocked_at(config: &Config) -> Option<(u16, bool)> {
+    config.knocks.as_ref().map(|knocks| (knocks.port, knocks.tcp))
 }
 
 fn hook_mode(mode: Mode) -> HookMode {

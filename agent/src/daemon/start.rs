@@ -15,6 +15,7 @@ use crate::audit::{Audit, Subject, What};
 use crate::clock;
 use crate::config::{self, Config, ConfigError, KernelLog, MetricsAt};
 use crate::datapath::{Datapath, Error, Settings, Takeover};
+use crate::knock;
 use crate::login::{Denials, Queries};
 use crate::metrics::{self, Listener};
 use crate::session::{Cgroups, Sessions};
@@ -96,6 +97,7 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         penalties: Penalties::new(Arc::clone(&tables)),
         tables,
         endpoints_error: Mutex::default(),
+        knocks_error: Mutex::default(),
         datapath: Mutex::new(datapath),
         drops_counted: AtomicBool::new(true),
         coverage: Mutex::default(),
@@ -214,6 +216,9 @@ fn spawn(daemon: &Arc<Daemon>, sockets: Sockets) -> Result<JoinSet<()>, StartErr
     tasks.spawn(follow::follow(Arc::clone(daemon)));
     tasks.spawn(farewells(Arc::clone(daemon)));
     tasks.spawn(sweep::packet_events(Arc::clone(daemon))?);
+    if daemon.config().knocks.is_some() {
+        tasks.spawn(knock::hear(Arc::clone(daemon))?);
+    }
     if daemon.config().kernel_log != KernelLog::Off
         && let Some(log) = lock(&daemon.datapath).kernel_log()?
     {

@@ -1,7 +1,8 @@
 //! What is in force, for `status`.
 
-use super::call::{ClusterStatus, PacketCount, Status};
+use super::call::{ClusterStatus, GateStatus, KnocksStatus, PacketCount, Status};
 use super::{Daemon, lock};
+use crate::config::{Gate, Knocks};
 use agent_ebpf::Reason;
 use pinning::Cluster;
 use std::time::Instant;
@@ -16,6 +17,7 @@ impl Daemon {
         let reload_error = lock(&self.reload_error).clone();
         let unmanaged = lock(&self.strangers).unmanaged().len();
         let locks = self.locks().list().len();
+        let (grants, knocked) = self.sessions.grants();
         let endpoints_error = lock(&self.endpoints_error).clone();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -31,15 +33,33 @@ impl Daemon {
             roles: config.policy.roles().count(),
             other_logins: config.other_logins,
             login_ports: config.login_ports.clone(),
+            gates: config.gates.iter().map(gate).collect(),
+            grants,
+            knocked,
             attachments,
             not_covered,
             endpoints_error,
+            knocks: config.knocks.as_ref().map(|knocks| self.knocks(knocks)),
             sessions: self.sessions.len(),
             max_sessions: config.max_sessions,
             unmanaged,
             locks,
             penalties: self.penalties.list().len(),
             packets: self.packets(),
+        }
+    }
+
+    fn knocks(&self, knocks: &Knocks) -> KnocksStatus {
+        let (accepted, refused) = self.audit.tally().knocks();
+        let error = lock(&self.knocks_error).clone();
+        KnocksStatus {
+            port: knocks.port,
+            tcp: knocks.tcp,
+            host_keys: knocks.host_keys.len(),
+            accepted,
+            refused,
+            error,
+            left_open: self.left_open(&self.config()),
         }
     }
 
@@ -58,6 +78,14 @@ impl Daemon {
             overruled: counters.overruled(reason),
         };
         Reason::ALL.into_iter().map(count).collect()
+    }
+}
+
+fn gate(gate: &Gate) -> GateStatus {
+    GateStatus {
+        ports: gate.numbers.clone(),
+        protocol: gate.protocol.name().to_owned(),
+        roles: gate.roles.clone(),
     }
 }
 

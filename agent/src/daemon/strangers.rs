@@ -65,6 +65,12 @@ impl Strangers {
         self.seen.values().any(|stranger| stranger.unmanaged && source(stranger.connection.peer.ip()) == from)
     }
 
+    /// Who is connected to these ports and is not the agent's to end.
+    pub(super) fn unmanaged_at(&self, ports: &[u16]) -> HashSet<IpAddr> {
+        let unmanaged = self.seen.values().filter(|stranger| stranger.unmanaged).map(|it| it.connection);
+        unmanaged.filter(|it| ports.contains(&it.local.port())).map(|it| it.peer.ip()).collect()
+    }
+
     /// Those that are not the agent's to end.
     pub(super) fn unmanaged(&self) -> Vec<Unmanaged> {
         let unmanaged =

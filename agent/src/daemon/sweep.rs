@@ -4,6 +4,7 @@ use super::strangers::Look;
 use super::{Daemon, lock, start};
 use crate::audit::{What, of_source};
 use crate::clock;
+use crate::config::Config;
 use crate::connections;
 use crate::datapath::Error;
 use agent_ebpf::{Flow, FlowKey, Reason};
@@ -84,7 +85,7 @@ pub(super) fn packet_events(daemon: Arc<Daemon>) -> Result<impl Future<Output = 
 }
 
 impl Daemon {
-    fn sweep(&self, look_at_strangers: bool, report: bool) {
+    fn sweep(self: &Arc<Self>, look_at_strangers: bool, report: bool) {
         self.sessions.sweep();
         self.end_trial();
         self.sweep_locks();
@@ -94,6 +95,7 @@ impl Daemon {
             self.look_at_strangers(false);
             self.attach();
             self.keep_again();
+            self.look_for_host_keys();
         }
         if report {
             self.sessions.report_drops();
@@ -165,6 +167,17 @@ impl Daemon {
         let overdue = lock(&self.strangers).look(&look, Instant::now());
         for connection in overdue {
             self.end_stranger(connection);
+        }
+        self.keep_open(&config);
+    }
+
+    /// Whoever is connected to a login port and is not the agent's to end is not shut out by a gate before it either.
+    fn keep_open(&self, config: &Config) {
+        let gated: Vec<u16> = config.gated_login_ports().collect();
+        for address in lock(&self.strangers).unmanaged_at(&gated) {
+            if let Err(error) = self.sessions.knocked(address, config.login_grace_time, None) {
+                tracing::warn!("{address} is connected and may be shut out by a gate: {error}");
+            }
         }
     }
 

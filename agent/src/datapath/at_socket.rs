@@ -5,9 +5,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use agent_ebpf::{
-    Address, Asked, Content, Endpoint, Flow, FlowKey, Frame, Nanoseconds, Node, Packet, Penalty, Port,
-    PortClass, Protocol, Receiver, Session, SessionId, SocketCookie, Tables as Questions, Tag, Verdict,
-    verdict_at_socket,
+    Address, Asked, Content, Endpoint, Flow, FlowKey, Frame, GatedPort, Gates, Grant, Nanoseconds, Node,
+    Packet, Penalty, Port, PortClass, Protocol, Receiver, Session, SessionId, SocketCookie,
+    Tables as Questions, Tag, Verdict, verdict_at_socket,
 };
 
 use super::{Error, Tables, now};
@@ -99,7 +99,31 @@ impl Questions for Answers {
         None
     }
 
+    fn may_have_grant(&self, _: Address) -> bool {
+        false
+    }
+
+    fn grant(&self, _: Address) -> Option<&Grant> {
+        None
+    }
+
+    fn gates(&self, _: GatedPort) -> Gates {
+        Gates::NONE
+    }
+
+    fn is_connected(&self, _: SocketCookie) -> bool {
+        false
+    }
+
+    fn last_use(&self, _: SessionId) -> Option<Nanoseconds> {
+        None
+    }
+
     fn is_local(&self, _: Address) -> bool {
+        true
+    }
+
+    fn may_knock(&self, _: Address) -> bool {
         true
     }
 

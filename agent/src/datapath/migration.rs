@@ -5,7 +5,10 @@
 
 use std::path::Path;
 
-use agent_ebpf::{Drops, Endpoint, Flow, FlowKey, Node, Penalty, Ports, Session, SessionId, carried};
+use agent_ebpf::{
+    Address, Drops, Endpoint, Flow, FlowKey, GatedPort, Gates, Grant, Nanoseconds, Node, Penalty, Ports,
+    PrefilterBit, Session, SessionId, carried,
+};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, PerCpuValues};
 
@@ -42,6 +45,13 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<usize, Error> {
     if info(from, "CGROUPS").is_ok() {
         hash::<8, { size_of::<SessionId>() }>(from, to, "CGROUPS")?;
         hash::<8, { size_of::<Endpoint>() }>(from, to, "ENDPOINTS")?;
+    }
+    // Nor had it gates.
+    if info(from, "GRANTS").is_ok() {
+        hash::<{ size_of::<GatedPort>() }, { size_of::<Gates>() }>(from, to, "GATES")?;
+        hash::<8, { size_of::<Nanoseconds>() }>(from, to, "USES")?;
+        hash::<16, { size_of::<Grant>() }>(from, to, "GRANTS")?;
+        prefilter(to)?;
     }
     forget_closed(from, to)?;
     Ok(sessions)
@@ -91,6 +101,18 @@ fn ports(from: &Path, to: &Path) -> Result<(), Error> {
     let source: Array<_, Ports> = open(from, "PORTS")?;
     let ports = source.get(&0, 0).map_err(Error::map("PORTS"))?;
     open::<Array<_, Ports>>(to, "PORTS")?.set(0, ports, 0).map_err(Error::map("PORTS"))
+}
+
+/// The bits of the grants that were copied.
+fn prefilter(to: &Path) -> Result<(), Error> {
+    let grants: HashMap<_, Address, Grant> = open(to, "GRANTS")?;
+    let mut prefilter: Array<_, u64> = open(to, "PREFILTER")?;
+    for address in grants.keys().flatten() {
+        let bit = PrefilterBit::of(address);
+        let word = prefilter.get(&bit.word(), 0).map_err(Error::map("PREFILTER"))?;
+        prefilter.set(bit.word(), word | bit.mask(), 0).map_err(Error::map("PREFILTER"))?;
+    }
+    Ok(())
 }
 
 fn never_drop(from: &Path, to: &Path) -> Result<(), Error> {

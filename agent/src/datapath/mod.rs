@@ -9,6 +9,7 @@ mod contest;
 mod endpoints;
 mod error;
 mod events;
+mod gates;
 mod grace;
 mod hooks;
 mod judge;

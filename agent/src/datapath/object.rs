@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use agent_ebpf::{
-    Address, Asked, Budget, Drops, Endpoint, Flow, FlowKey, Node, Penalty, Ports, Reason, Session, SessionId,
-    Tag, Violated,
+    Address, Asked, Budget, Drops, Endpoint, Flow, FlowKey, GatedPort, Gates, Grant, Nanoseconds, Node,
+    Penalty, Ports, PrefilterBit, Reason, Session, SessionId, Tag, Violated,
 };
 use aya::maps::{MapInfo, MapType};
 use aya::programs::{BtfTracePoint, Program as LoadedProgram, SchedClassifier, Xdp};
@@ -53,6 +53,8 @@ enum Entries {
     Fixed(u32),
     /// As many as there may be sessions, times this.
     PerSession(u32),
+    /// One for each session that there may be, and so many more.
+    PerSessionBeside(u32),
 }
 
 /// What a map looks like.
@@ -73,7 +75,7 @@ pub(super) const TAGS: &str = "TAGS";
 
 /// All maps that are pinned. What accounts' own systemds run has sessions of its own, which are to
 /// leave as much room for logins as was asked for.
-pub(super) const MAPS: [Shape; 20] = [
+pub(super) const MAPS: [Shape; 25] = [
     Shape::of::<u32, Node>("NODE", MapType::Array, Entries::Fixed(1)),
     Shape::of::<u32, Ports>("PORTS", MapType::Array, Entries::Fixed(1)),
     Shape::of::<Address, u8>("LOCAL", MapType::Hash, Entries::Fixed(65536)),
@@ -90,6 +92,11 @@ pub(super) const MAPS: [Shape; 20] = [
     Shape::of::<u64, Endpoint>("ENDPOINTS", MapType::Hash, Entries::Fixed(65536)),
     Shape::of::<FlowKey, Violated>("VIOLATIONS", MapType::LruHash, Entries::Fixed(16384)),
     Shape::of::<Asked, u8>("ASKED", MapType::LruHash, Entries::Fixed(16384)),
+    Shape::of::<GatedPort, Gates>("GATES", MapType::Hash, Entries::Fixed(4096)),
+    Shape::of::<Address, Grant>("GRANTS", MapType::Hash, Entries::PerSessionBeside(4096)),
+    Shape::of::<u32, u64>("PREFILTER", MapType::Array, Entries::Fixed(PrefilterBit::WORDS)),
+    Shape::of::<SessionId, Nanoseconds>("USES", MapType::Hash, Entries::PerSession(2)),
+    Shape::of::<u32, Budget>("KNOCKERS", MapType::Array, Entries::Fixed(1 << 16)),
     Shape::of::<u32, Budget>("LEARN_BUDGET", MapType::PerCpuArray, Entries::Fixed(1)),
     Shape::of::<u32, u64>("COUNTERS", MapType::PerCpuArray, Entries::Fixed(Reason::COUNTERS)),
     Shape::of::<(), ()>("EVENTS", MapType::RingBuf, Entries::Fixed(1 << 18)),
@@ -97,8 +104,22 @@ pub(super) const MAPS: [Shape; 20] = [
 ];
 
 /// The maps that hold what the verdict goes by; a [`super::Judge`] reads these and no others of the live ones.
-pub(super) const POLICY: [&str; 9] =
-    ["NODE", "PORTS", "LOCAL", "FLOWS", "SESSIONS", "NEVER_DROP", "PENALTIES", "ENDPOINTS", "VIOLATIONS"];
+pub(super) const POLICY: [&str; 14] = [
+    "NODE",
+    "PORTS",
+    "LOCAL",
+    "FLOWS",
+    "SOCKETS",
+    "SESSIONS",
+    "NEVER_DROP",
+    "PENALTIES",
+    "ENDPOINTS",
+    "VIOLATIONS",
+    "GATES",
+    "GRANTS",
+    "PREFILTER",
+    "USES",
+];
 
 /// How many entries a map has room for, on a node with room for `max_sessions` sessions; none for maps that there are
 /// not.
@@ -117,6 +138,7 @@ impl Shape {
         match self.entries {
             Entries::Fixed(entries) => entries,
             Entries::PerSession(times) => max_sessions.saturating_mul(times),
+            Entries::PerSessionBeside(more) => max_sessions.saturating_add(more),
         }
     }
 
@@ -192,7 +214,9 @@ fn kernel_btf() -> Result<Btf, Error> {
 fn open(directory: &Path, pinned: &[&'static str], max_sessions: u32, log: KernelLog) -> Result<Ebpf, Error> {
     let level = log.level();
     let mut loader = EbpfLoader::new();
+    let salt = salt();
     loader.override_global(aya_log::LEVEL, &level, true);
+    loader.override_global("KNOCK_SALT", &salt, true);
     for map in &MAPS {
         loader.map_max_entries(map.name, map.max_entries(max_sessions));
     }
@@ -200,6 +224,13 @@ fn open(directory: &Path, pinned: &[&'static str], max_sessions: u32, log: Kerne
         loader.map_pin_path(name, directory.join(name));
     }
     loader.load(OBJECT).map_err(|source| Error::Load { source: Box::new(source) })
+}
+
+/// A number that nobody knows; where there is no chance to be had, a known one is no harm but to those who share a place.
+fn salt() -> u64 {
+    let mut bytes = [0; size_of::<u64>()];
+    let _filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
+    u64::from_ne_bytes(bytes)
 }
 
 pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use agent_ebpf::{
-    Address, Asked, DETAILS_CAPACITY, Drops, Endpoint, Flow, FlowKey, Nanoseconds, Network, Node, Penalty,
-    Ports, Reason, Session, SessionId, SocketCookie, carried,
+    Address, Asked, DETAILS_CAPACITY, Drops, Endpoint, Flow, FlowKey, GatedPort, Gates, Grant, Nanoseconds,
+    Network, Node, Penalty, Ports, Reason, Session, SessionId, SocketCookie, carried,
 };
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
@@ -23,7 +23,7 @@ pub struct Tables {
     ports: Mutex<Array<MapData, Ports>>,
     local: Table<Address, u8>,
     flows: Table<FlowKey, Flow>,
-    sockets: Table<SocketCookie, FlowKey>,
+    pub(super) sockets: Table<SocketCookie, FlowKey>,
     sessions: Table<SessionId, Session>,
     details: Table<SessionId, DetailsRecord>,
     drops: Table<SessionId, Drops>,
@@ -33,6 +33,10 @@ pub struct Tables {
     cgroups: Table<u64, SessionId>,
     endpoints: Table<SocketCookie, Endpoint>,
     asked: Table<Asked, u8>,
+    pub(super) gates: Table<GatedPort, Gates>,
+    pub(super) grants: Table<Address, Grant>,
+    pub(super) prefilter: Mutex<Array<MapData, u64>>,
+    pub(super) uses: Table<SessionId, Nanoseconds>,
     pub(super) tags: Tags,
     counters: PerCpuArray<MapData, u64>,
 }
@@ -82,6 +86,10 @@ impl Tables {
             cgroups: Table::open(directory, "CGROUPS")?,
             endpoints: Table::open(directory, "ENDPOINTS")?,
             asked: Table::open(directory, "ASKED")?,
+            gates: Table::open(directory, "GATES")?,
+            grants: Table::open(directory, "GRANTS")?,
+            prefilter: Mutex::new(open(directory, "PREFILTER")?),
+            uses: Table::open(directory, "USES")?,
             tags: Tags::open(directory)?,
             counters: open(directory, "COUNTERS")?,
         })
@@ -110,6 +118,7 @@ impl Tables {
     pub fn remove_session(&self, id: SessionId) -> Result<(), Error> {
         self.sessions.remove(&id)?;
         self.drops.remove(&id)?;
+        self.uses.remove(&id)?;
         self.details.remove(&id)?;
         Ok(())
     }
@@ -347,6 +356,6 @@ where
         .map_err(Error::map(name))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

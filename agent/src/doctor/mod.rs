@@ -11,11 +11,13 @@ mod endpoints;
 mod finding;
 mod firewall;
 mod followed;
+mod gates;
 mod hook;
 mod interfaces;
 mod iptables;
 mod kernel;
 mod keys_files;
+mod knock;
 mod listener;
 mod nft;
 mod other_logins;
@@ -80,7 +82,7 @@ pub fn examine(config_path: &Path, status: Result<Box<Status>, String>) -> Vec<F
     if let (true, Ok(config)) = (node.is_open(), &node.config) {
         node.listeners = listener::all(&config.sshd_paths).ok();
     }
-    let looks: [fn(&Node) -> Vec<Finding>; 20] = [
+    let looks: [fn(&Node) -> Vec<Finding>; 22] = [
         capabilities::findings,
         kernel::findings,
         pins::findings,
@@ -98,8 +100,10 @@ pub fn examine(config_path: &Path, status: Result<Box<Status>, String>) -> Vec<F
         authorities::findings,
         break_glass::findings,
         ports::findings,
+        gates::findings,
         firewall::findings,
         listener::findings,
+        knock::findings,
         clock::findings,
     ];
     looks.iter().flat_map(|look| look(&node)).collect()

@@ -40,7 +40,7 @@ pub(super) fn role_mode(daemon: &Daemon, judgement: &Judgement) -> Mode {
 }
 
 /// Whether who the certificate speaks for is proven: the authority's signature was found good.
-pub(super) fn is_proven(judgement: &Judgement) -> bool {
+pub(crate) fn is_proven(judgement: &Judgement) -> bool {
     match judgement.verdict.reason() {
         LoginReason::MalformedCertificate
         | LoginReason::NoCertificate
@@ -64,13 +64,13 @@ pub(super) fn is_proven(judgement: &Judgement) -> bool {
     }
 }
 
-/// Whom a judgement concerns, for the audit trail and the session's record.
-pub(crate) fn subject(judgement: &Judgement, login: &str) -> Subject {
+/// Whom a judgement concerns, for the audit trail and the session's record; with the login, where one is named.
+pub(crate) fn subject(judgement: &Judgement, login: Option<&str>) -> Subject {
     let identity = judgement.identity.as_ref();
     Subject {
         cluster: identity.and_then(|identity| identity.cluster.clone()),
         user: identity.map(|identity| identity.key_id.clone()),
-        login: Some(login.to_owned()),
+        login: login.map(str::to_owned),
         serial: identity.map(|identity| identity.serial),
         ca: identity.map(|identity| identity.ca.clone()),
         roles: judgement.roles.clone(),

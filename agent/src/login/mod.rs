@@ -8,7 +8,7 @@ mod principals;
 mod queries;
 
 pub(crate) use denials::Denials;
-pub(crate) use judge::principals_file;
+pub(crate) use judge::{is_proven, principals_file, subject};
 pub(crate) use open::open;
 pub(crate) use principals::principals;
 pub(crate) use queries::Queries;

@@ -139,7 +139,7 @@ fn of_certificate(
     attempt: &Attempt<'_>,
 ) -> Decision {
     let terms = judgement.terms.as_ref();
-    let mut subject = subject(&judgement, &attempt.request.user);
+    let mut subject = subject(&judgement, Some(&attempt.request.user));
     if !is_proven(&judgement) {
         // Let in by audit mode, but as nobody: a claim must not end the sessions of the person it names.
         (subject.cluster, subject.user, subject.serial) = (None, None, None);

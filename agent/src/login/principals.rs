@@ -69,7 +69,7 @@ fn deny(
     reason: LoginReason,
     overruled: bool,
 ) {
-    daemon.audit.deny(reason, Step::Principals, overruled, subject(judgement, login));
+    daemon.audit.deny(reason, Step::Principals, overruled, subject(judgement, Some(login)));
     if !overruled {
         penalise(daemon, connection);
     }

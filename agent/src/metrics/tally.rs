@@ -9,6 +9,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::audit::Step;
+use crate::knock::Refusal;
 
 /// A label and its value.
 type Label = (&'static str, &'static str);
@@ -18,6 +19,7 @@ type Label = (&'static str, &'static str);
 pub(crate) struct Tally {
     logins: Family<[Label; 3], Counter>,
     durations: Family<[Label; 1], Histogram, fn() -> Histogram>,
+    knocks: Family<[Label; 2], Counter>,
     events: Family<[(&'static str, String); 1], Counter>,
 }
 
@@ -26,6 +28,7 @@ impl Default for Tally {
         let tally = Self {
             logins: Family::default(),
             durations: Family::new_with_constructor(decision_time),
+            knocks: Family::default(),
             events: Family::default(),
         };
         tally.begin_at_zero();
@@ -65,6 +68,24 @@ impl Tally {
         self.durations.get_or_create(&[("step", step.name())]).observe(took.as_secs_f64());
     }
 
+    /// Begins the counts of knocks, on a node that hears them.
+    pub(crate) fn begin_knocks(&self) {
+        for heard in Refusal::all().map(Err).chain([Ok(())]) {
+            drop(self.knocks.get_or_create(&knock_labels(heard)));
+        }
+    }
+
+    /// Counts a knock.
+    pub(crate) fn knock(&self, heard: Result<(), Refusal>) {
+        self.knocks.get_or_create(&knock_labels(heard)).inc();
+    }
+
+    /// How many knocks were accepted, and refused for whatever reason.
+    pub(crate) fn knocks(&self) -> (u64, u64) {
+        let count = |heard| self.knocks.get_or_create(&knock_labels(heard)).get();
+        (count(Ok(())), Refusal::all().map(|why| count(Err(why))).sum())
+    }
+
     /// Counts an audit event.
     pub(crate) fn event(&self, name: &str) {
         self.events.get_or_create(&[("event", name.to_owned())]).inc();
@@ -79,7 +100,15 @@ impl Tally {
             Unit::Seconds,
             self.durations.clone(),
         );
+        registry.register("knocks", "Knocks that were heard", self.knocks.clone());
         registry.register("events", "Audit events", self.events.clone());
+    }
+}
+
+fn knock_labels(heard: Result<(), Refusal>) -> [Label; 2] {
+    match heard {
+        Ok(()) => [("outcome", "accepted"), ("reason", "accepted")],
+        Err(why) => [("outcome", "refused"), ("reason", why.name())],
     }
 }
 

@@ -53,6 +53,7 @@ impl Sessions {
                 stop_packets(tables, session, cause, *mode);
             }
         }
+        state.settle_grants(ids);
         self.settle_accounts(&mut state);
         match words {
             Words::Said => state.let_part(ids),

@@ -96,7 +96,7 @@ fn leaders(state: &State, just_opened: Option<SessionId>) -> HashMap<Person, Lea
 impl State {
     fn follow(&mut self, leaders: &HashMap<Person, Leader>, may: impl Fn(&Record) -> bool) -> Vec<Followed> {
         let Self { tables, live, .. } = self;
-        let mut followed = Vec::new();
+        let (mut followed, mut written) = (Vec::new(), Vec::new());
         for session in live.values_mut().filter(|live| live.may_follow() && may(&live.record)) {
             let leader = person(&session.record.subject).and_then(|person| leaders.get(&person));
             let Some(leader) = leader.filter(|leader| session.comes_before(leader)) else { continue };
@@ -110,11 +110,13 @@ impl State {
             }
             let is_elsewhere = session.kernel != moved;
             (session.record, session.kernel) = (record, moved);
+            written.push(session.record.id);
             if is_elsewhere {
                 let subject = Subject { observed: leader.observed.clone(), ..session.record.subject.clone() };
                 followed.push(Followed { session: session.record.id, subject });
             }
         }
+        self.settle_grants(&written);
         followed
     }
 }

@@ -24,7 +24,12 @@ impl Sessions {
         let closed = self.closed();
         let ended = {
             let mut state = self.state();
+            let closing: Vec<_> =
+                closed.iter().filter_map(|cookie| state.by_cookie.get(cookie).copied()).collect();
             let ended = take_ended(&mut state, &closed, self.cgroups.as_ref());
+            let over = ended.iter().map(|ended| ended.live.record.id);
+            state.settle_grants(&closing.into_iter().chain(over).collect::<Vec<_>>());
+            state.tend_grants();
             self.settle_accounts(&mut state);
             self.end_what_is_cut(&mut state, |_| true);
             ended

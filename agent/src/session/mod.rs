@@ -7,6 +7,7 @@ mod cut;
 mod doom;
 mod elsewhere;
 mod follow;
+mod grants;
 mod open;
 mod own;
 mod parting;
@@ -53,6 +54,8 @@ struct State {
     accounts: account::Accounts,
     /// Cgroups whose sockets are still to be looked for.
     claimed: Vec<adopt::Claimed>,
+    /// What sessions open of the node's own services.
+    grants: grants::Grants,
     /// Cgroups that were made for logins that came to nothing, until they are gone.
     forsaken: Vec<String>,
     /// Whose session a connection is, by its cookie.
@@ -104,11 +107,13 @@ impl Sessions {
         }
         let cookies = live.values().filter_map(|live| Some((live.connection?.cookie, live.record.id)));
         let by_cookie = cookies.collect();
+        let grants = grants::Grants::recover(&tables)?;
         let mut state = State {
             tables,
             live,
             accounts,
             claimed,
+            grants,
             forsaken: Vec::new(),
             by_cookie,
             clock: Offset::now(),

@@ -5,7 +5,7 @@ use crate::audit::{Subject, What};
 use crate::clock;
 use crate::connections::Connection;
 use crate::datapath::Error;
-use agent_ebpf::{Flow, FlowKey, HeldEndpoints, Network, Session};
+use agent_ebpf::{Flow, FlowKey, Gates, HeldEndpoints, Network, Session};
 use ipnet::IpNet;
 use pinning::{Mode, OnNewAddress, PinEndpoints, Pins};
 use std::time::Instant;
@@ -109,7 +109,8 @@ impl Sessions {
             return Err(OpenError::Late);
         }
         state.has_room(room, &record.subject)?;
-        let kernel = kernel_session(opening, state.clock.deadline(opening.ends_at));
+        let (deadline, gates) = (state.clock.deadline(opening.ends_at), state.grants.opened_by(record));
+        let kernel = kernel_session(opening, deadline, gates);
         let cgroup = insert(&state, self.cgroups.as_ref(), record, &kernel, connection)?;
         let live = Live {
             record: record.clone(),
@@ -122,6 +123,7 @@ impl Sessions {
             reported: 0,
         };
         state.live.insert(record.id, live);
+        state.settle_grants(&[record.id]);
         self.settle_accounts(&mut state);
         state.by_cookie.insert(connection.cookie, record.id);
         Ok(())
@@ -148,13 +150,13 @@ fn record(id: SessionId, opening: &Opening, cgroup: Option<String>) -> Record {
     }
 }
 
-fn kernel_session(opening: &Opening, deadline: u64) -> Session {
+fn kernel_session(opening: &Opening, deadline: u64, gates: Gates) -> Session {
     let session = match &opening.pins {
         None => Session::unpinned(),
         Some(pins) => {
             let led = pins.led_by(opening.connection.peer.ip().into());
             let networks: Vec<Network> = led.networks().iter().map(|cidr| network(cidr.net())).collect();
-            Session::pinned(&networks)
+            Session::pinned(&networks).with_gates(gates).with_connection(opening.connection.cookie)
         }
     };
     let endpoints = held_endpoints(opening.pin_endpoints);
@@ -196,7 +198,8 @@ fn insert(
     let (tables, id) = (&state.tables, record.id.into());
     tables.insert_session(id, kernel, &record.encode()?)?;
     let key = FlowKey::tcp(connection.peer, connection.local);
-    let inserted = own::claim(tables, cgroups, record).and_then(|cgroup| {
+    let noted = if kernel.gates().is_empty() { Ok(()) } else { tables.note_uses(id) };
+    let inserted = noted.and_then(|()| own::claim(tables, cgroups, record)).and_then(|cgroup| {
         let flow = tables.insert_flow(&key, &Flow::of(id, connection.cookie));
         match (flow, cgroup) {
             (Err(error), Some(cgroup)) => tables.remove_cgroup(cgroup).and(Err(error)),

@@ -122,8 +122,8 @@ fn none() -> PinEndpoints {
 const ROOM: usize = agent_ebpf::DETAILS_CAPACITY;
 
 impl Record {
-    /// The record as it goes into the map. Of one that does not fit, the roles and then the pins are left out: the
-    /// kernel's copy of the pins is what is judged by.
+    /// The record as it goes into the map. Of one that does not fit, the pins and then the roles are left out: the
+    /// kernel's copy of the pins is what is judged by; without its roles a session opens no gates that ask for some.
     ///
     /// # Errors
     /// What remains is still too long: the certificate's names are.
@@ -131,10 +131,8 @@ impl Record {
         let mut record = self.clone();
         for shorten in [
             |_: &mut Self| (),
+            |record: &mut Self| record.subject.pinned.clear(),
             |record: &mut Self| record.subject.roles.clear(),
-            |record: &mut Self| {
-                record.subject.pinned.clear();
-            },
         ] {
             shorten(&mut record);
             if let Ok(text) = serde_json::to_vec(&record)

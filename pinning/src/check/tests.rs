@@ -2,6 +2,7 @@
 
 mod damage;
 mod judgement;
+mod knocks;
 mod locks;
 mod order;
 mod pins;

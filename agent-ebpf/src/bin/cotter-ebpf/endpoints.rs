@@ -214,6 +214,9 @@ fn receive(context: &SkBuffContext, tag: Tag) -> i32 {
     if verdict.reason != Reason::NotProtected {
         Maps.count(&verdict);
     }
+    if verdict.reason == Reason::Pinned && tag.is_open() {
+        Maps.remember_use(tag.session());
+    }
     let dropped = verdict.reason.action() == Action::Drop;
     if dropped || verdict.overruled.is_some() {
         Maps.report(context, &packet, &verdict);

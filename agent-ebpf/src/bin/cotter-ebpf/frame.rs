@@ -3,15 +3,12 @@
 
 use core::ffi::c_void;
 
-use agent_ebpf::{Frame, SocketCookie};
+use agent_ebpf::{FARTHEST, Frame, SocketCookie};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
 };
 use aya_ebpf::programs::{BtfTracePointContext, SkBuffContext, TcContext, XdpContext};
-
-/// No header that is read begins behind this offset; the verifier wants a bound below 64 KiB.
-const FARTHEST: usize = 0x7fff;
 
 /// A context that holds a packet.
 pub(crate) trait Context: EbpfContext {
@@ -157,22 +154,33 @@ impl<C: Context> Frame for ContextFrame<'_, C> {
         Some(bytes)
     }
 
+    // As a word from the start: what comes together from bytes of two origins takes a register for each of them.
     #[inline(always)]
-    fn forget(&self, offset: u16) -> u16 {
-        // The verifier remembers what is stored as a whole, but not what comes together from single bytes.
-        #[repr(C, align(2))]
-        struct Word([u8; 2]);
+    fn word(&self, at: usize) -> Option<u64> {
+        if at > FARTHEST {
+            return None;
+        }
+        let start = self.context.start() + at;
+        if start + PIECE <= self.context.end() {
+            // SAFETY: as in `read`; unaligned, as packets are.
+            return Some(unsafe { (start as *const u64).read_unaligned() });
+        }
+        let whole = at + PIECE <= self.context.length() as usize;
+        whole.then(|| copy(self.context, at as u32, PIECE as u32))
+    }
 
-        let [first, second] = offset.to_ne_bytes();
-        let mut word = Word([0; 2]);
-        // SAFETY: a byte of our own.
-        unsafe { (&raw mut word.0[0]).write_volatile(first) };
-        // SAFETY: as above.
-        unsafe { (&raw mut word.0[1]).write_volatile(second) };
-        // SAFETY: two bytes of our own, aligned like the word that they are read as.
-        let offset = unsafe { (&raw const word).cast::<u16>().read_volatile() };
-        // No offset is as large; the verifier likes a mask better than a comparison.
-        offset & FARTHEST as u16
+    #[inline(always)]
+    fn forget(&self, number: u16) -> u16 {
+        // The verifier remembers what is stored as a whole, and of a part of it only the lowest.
+        const SECOND: u32 = if cfg!(target_endian = "little") { 16 } else { 32 };
+
+        let mut word = 0u64;
+        // SAFETY: a word of our own.
+        unsafe { (&raw mut word).write_volatile(u64::from(number) << SECOND) };
+        // SAFETY: its second half word.
+        let number = unsafe { (&raw const word).cast::<u16>().wrapping_add(1).read_volatile() };
+        // None is as large; the verifier likes a mask better than a comparison.
+        number & FARTHEST as u16
     }
 }
 

@@ -13,6 +13,8 @@ mod endpoints;
 mod frame;
 mod maps;
 mod socket;
+mod tables;
+mod tally;
 
 use agent_ebpf::{Action, Layer, Packet, verdict};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};

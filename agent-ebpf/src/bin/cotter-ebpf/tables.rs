@@ -1,0 +1,157 @@
+//! The verdict's questions, answered from the maps.
+#![expect(unsafe_code, reason = "map lookups return references into kernel memory")]
+
+use agent_ebpf::{
+    Address, Asked, Flow, FlowKey, GatedPort, Gates, Grant, Nanoseconds, Node, Penalty, Port, PortClass,
+    PrefilterBit, Session, SessionId, SocketCookie, Tables, is_granted,
+};
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
+
+use crate::maps::{
+    ASKED, ENDPOINTS, FLOWS, GATES, GRANTS, KNOCKERS, KNOCKERS_BOUND, LOCAL, Maps, NEVER_DROP, NODE,
+    PENALTIES, PORTS, PREFILTER, SESSIONS, SOCKETS, USES, VIOLATIONS,
+};
+
+/// Drawn by lot when the programs are loaded.
+#[unsafe(no_mangle)]
+static KNOCK_SALT: u64 = 0;
+
+/// A trie's key whose address lies aligned behind the prefix length: the stack must be accessed so.
+#[repr(C, align(8))]
+struct AlignedKey {
+    _padding: u32,
+    key: Key<Address>,
+}
+
+impl Tables for Maps {
+    #[inline(always)]
+    fn now(&self) -> Nanoseconds {
+        // SAFETY: reads a clock.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn node(&self) -> Option<&Node> {
+        NODE.get(0)
+    }
+
+    #[inline(always)]
+    fn port_class(&self, port: Port) -> PortClass {
+        PORTS.get(0).map_or(PortClass::NONE, |ports| ports.class(port))
+    }
+
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey) -> Option<&Flow> {
+        // SAFETY: the entry stays readable for the program's run. If the agent replaces or removes it meanwhile, this
+        // packet may be judged by the entry that takes its place; the next one is not.
+        unsafe { FLOWS.get(key) }
+    }
+
+    #[inline(always)]
+    fn session(&self, id: SessionId) -> Option<&Session> {
+        // SAFETY: as for flows.
+        unsafe { SESSIONS.get(id) }
+    }
+
+    #[inline(always)]
+    fn violated(&self, key: &FlowKey) -> Option<SessionId> {
+        // SAFETY: as for flows; an entry that is overwritten meanwhile names another endpoint's generation.
+        let violated = unsafe { VIOLATIONS.get(key) }?;
+        // SAFETY: as for flows.
+        let endpoint = unsafe { ENDPOINTS.get(violated.cookie()) }?;
+        violated.is_still(endpoint, self.now()).then(|| endpoint.session())
+    }
+
+    #[inline(always)]
+    fn has_asked(&self, asked: &Asked) -> bool {
+        ASKED.get_ptr(asked).is_some()
+    }
+
+    #[inline(always)]
+    fn may_have_grant(&self, source: Address) -> bool {
+        let bit = PrefilterBit::of(source);
+        PREFILTER.get(bit.word()).is_some_and(|word| word & bit.mask() != 0)
+    }
+
+    #[inline(always)]
+    fn grant(&self, source: Address) -> Option<&Grant> {
+        // SAFETY: as for flows.
+        unsafe { GRANTS.get(source) }
+    }
+
+    #[inline(always)]
+    fn is_granted(&self, source: Address, port: GatedPort, is_login: bool) -> bool {
+        let [high, low] = source.words();
+        cotter_is_granted(high, low, port.number(), u32::from(is_login)) != 0
+    }
+
+    #[inline(always)]
+    fn gates(&self, port: GatedPort) -> Gates {
+        // SAFETY: the set is copied.
+        unsafe { GATES.get(port) }.copied().unwrap_or(Gates::NONE)
+    }
+
+    #[inline(always)]
+    fn is_connected(&self, connection: SocketCookie) -> bool {
+        SOCKETS.get_ptr(connection).is_some()
+    }
+
+    #[inline(always)]
+    fn last_use(&self, session: SessionId) -> Option<Nanoseconds> {
+        // SAFETY: the time is copied.
+        unsafe { USES.get(session) }.copied()
+    }
+
+    #[inline(always)]
+    fn is_local(&self, address: Address) -> bool {
+        let [first, second] = address.words();
+        is_own(first, second)
+    }
+
+    #[inline(always)]
+    fn penalty(&self, neighbourhood: Address) -> Option<&Penalty> {
+        // SAFETY: as for flows.
+        unsafe { PENALTIES.get(neighbourhood) }
+    }
+
+    #[inline(always)]
+    fn may_knock(&self, neighbourhood: Address) -> bool {
+        // Sources of one place share what they may; nobody knows who shares it with them.
+        // SAFETY: a number like any other, but for the compiler, which knows another one.
+        let salt = unsafe { (&raw const KNOCK_SALT).read_volatile() };
+        let place = neighbourhood.salted(salt).place(KNOCKERS_BOUND.trailing_zeros());
+        let Some(budget) = KNOCKERS.get_ptr_mut(place) else { return false };
+        // SAFETY: a word of the entry; of racing CPUs one may take a token for nothing.
+        unsafe { (*budget).take_knock(self.now()) }
+    }
+
+    #[inline(always)]
+    fn is_never_dropped(&self, address: Address) -> bool {
+        let [first, second] = address.words();
+        is_spared(first, second)
+    }
+}
+
+// Functions of their own, which keep their keys off their callers' stack: older kernels (6.1) add up what is called in a row.
+
+/// [`is_granted`] in plain numbers. As a global function the verifier walks it once, whatever the way to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn cotter_is_granted(high: u64, low: u64, port: u32, is_login: u32) -> u32 {
+    let source = Address::from_words([high, low]);
+    u32::from(is_granted(source, GatedPort::from_number(port), is_login != 0, &Maps))
+}
+
+/// Whether the address of these words is the node's own.
+#[inline(never)]
+fn is_own(first: u64, second: u64) -> bool {
+    LOCAL.get_ptr(Address::from_words([first, second])).is_some()
+}
+
+/// Whether the address of these words is never dropped.
+#[inline(never)]
+fn is_spared(first: u64, second: u64) -> bool {
+    let whole = AlignedKey { _padding: 0, key: Key::new(128, Address::from_words([first, second])) };
+    NEVER_DROP.get(&whole.key).is_some()
+}

@@ -1,0 +1,105 @@
+//! What is counted and told of verdicts.
+#![expect(unsafe_code, reason = "map lookups return references into kernel memory")]
+
+use agent_ebpf::{Address, Drops, Event, Frame, Nanoseconds, Packet, Reason, SessionId, Tables, Verdict};
+use aya_log_ebpf::debug;
+
+use crate::frame::Context;
+use crate::maps::{COUNTERS, DROPS, EVENT_BUDGET, EVENTS, INTERFACE_DROPS, Maps};
+
+impl Maps {
+    /// Adds a packet to the counters of its reason and of the reason that was overruled.
+    #[inline(always)]
+    pub(crate) fn count(&self, verdict: &Verdict) {
+        increment(verdict.reason.counter());
+        if let Some(reason) = verdict.overruled {
+            increment(reason.overruled_counter());
+        }
+    }
+
+    /// Remembers a drop, or one that was overruled, with its session and tells the agent.
+    ///
+    /// A session's first always gets its event; of the others as many as the budget allows.
+    // A function of its own, because the stack of one is too small for all.
+    #[inline(never)]
+    pub(crate) fn report<C: Context, F: Frame>(
+        &self,
+        context: &C,
+        packet: &Packet<'_, F>,
+        verdict: &Verdict,
+    ) {
+        let now = self.now();
+        let first = Self::remember(verdict, now);
+        if verdict.overruled.is_none() {
+            count_on(context.interface());
+        }
+        let [high, low] = packet.source().words();
+        log(context, verdict.reason, verdict.session, high, low);
+        if first || within_budget(now) {
+            // A full ring loses the event; the counters do not.
+            if let Some(mut record) = EVENTS.reserve(0) {
+                record.write(Event::new(now, packet, verdict, context.interface()));
+                record.submit(0);
+            }
+        }
+    }
+
+    /// Counts in the session's record; true if it is the first of its kind.
+    #[inline(always)]
+    fn remember(verdict: &Verdict, now: Nanoseconds) -> bool {
+        if verdict.session == SessionId::NONE {
+            return false;
+        }
+        let Some(drops) = DROPS.get_ptr_mut(verdict.session) else { return false };
+        // SAFETY: the verifier knows the entry's size; the agent only reads it.
+        let first = unsafe { (*drops).last().is_none() };
+        // SAFETY: the offset lies inside the record.
+        let count = unsafe { drops.byte_add(Drops::count_at(verdict.overruled.is_some())) };
+        add_one(count.cast());
+        // SAFETY: as above; whole words are written, and either of two racing times will do.
+        unsafe { (*drops).seen(now) };
+        first
+    }
+}
+
+/// Tells who reads the kernel's log of a drop; of the source the words of its address.
+#[inline(never)]
+fn log<C: Context>(context: &C, reason: Reason, session: SessionId, high: u64, low: u64) {
+    let source = Address::from_words([high, low]);
+    debug!(context, "reason {} session {:x} from {:i}", reason as u8, session.number(), source.octets());
+}
+
+#[inline(always)]
+fn increment(counter: u32) {
+    if let Some(count) = COUNTERS.get_ptr_mut(counter) {
+        // SAFETY: this CPU's own slot, and programs of one hook do not nest. XDP and TC may meet on one CPU only in
+        // turn, both in soft interrupt.
+        unsafe { *count += 1 };
+    }
+}
+
+/// Counts a drop on a device.
+#[inline(always)]
+fn count_on(interface: u32) {
+    if let Some(count) = INTERFACE_DROPS.get_ptr_mut(interface) {
+        add_one(count);
+    }
+}
+
+#[inline(always)]
+fn within_budget(now: Nanoseconds) -> bool {
+    // SAFETY: this CPU's own slot, as above.
+    EVENT_BUDGET.get_ptr_mut(0).is_some_and(|budget| unsafe { (*budget).take(now) })
+}
+
+/// Adds one where other CPUs may add too; the target has no `AtomicU64::fetch_add`.
+#[inline(always)]
+fn add_one(count: *mut u64) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: an atomic addition to a word of a map entry that was just looked up.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({count} + 0) += {one}", count = in(reg) count, one = in(reg) 1u64)
+    };
+    #[cfg(not(target_arch = "bpf"))]
+    let _ = count;
+}
