@@ -2,6 +2,8 @@
 
 /// The second part: balancers in front of the authority say whom they forward, and nobody else is asked.
 mod balancers;
+/// The fourth part: the node's own services answer only where a session is.
+mod gates;
 /// How the parts after the first are played.
 mod part;
 /// The play: its steps in order, and the table at the end.
@@ -26,7 +28,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let logs = std::env::args().any(|argument| argument == "--logs");
     let parts = || -> anyhow::Result<bool> {
-        Ok([play::run(logs)?, balancers::play()?, roaming::play()?].into_iter().all(|right| right))
+        Ok([play::run(logs)?, balancers::play()?, roaming::play()?, gates::play()?]
+            .into_iter()
+            .all(|right| right))
     };
     match parts() {
         Ok(true) => ExitCode::SUCCESS,
