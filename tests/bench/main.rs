@@ -10,10 +10,21 @@ mod row;
 mod crowd;
 /// Packets through the kernel programs.
 mod packets;
-/// XDP programs run on a packet over and over.
+/// XDP programs run on a packet over and over, or on a wire.
 mod program;
 /// xdp-filter, to compare with.
 mod xdp_filter;
+
+/// Firewalls, to compare with.
+mod firewall;
+/// One packet over and over, from many addresses.
+mod flood;
+/// A port that only some may reach, under a flood.
+mod gates;
+/// Lookups in large tables.
+mod lookups;
+/// Datagrams to sockets.
+mod sockets;
 
 /// Logins through the authority, and what they are made of.
 mod authority;

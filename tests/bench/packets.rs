@@ -1,17 +1,15 @@
 //! Packets through the kernel programs, in a lab of their own: no agent is there to tidy up the crowd.
 
 use std::net::SocketAddrV4;
-use std::path::Path;
 
-use agent_ebpf::{ABI_VERSION, Reason};
-use anyhow::{Context, Result, ensure};
-use cotter_agent::datapath::{Datapath, KernelLog, Settings, Tables};
+use agent_ebpf::Reason;
+use anyhow::{Result, ensure};
+use cotter_agent::datapath::Tables;
 use lab::Lab;
 
 use crate::program::{Program, REPEAT};
 use crate::{crowd, xdp_filter};
 
-const PINS: &str = "/sys/fs/bpf/cotter";
 const BASELINE: &str = "/sys/fs/bpf/baseline";
 const XDP_FILTER: &str = "/sys/fs/bpf/xdp_filter";
 
@@ -33,6 +31,8 @@ pub(crate) struct Packets {
     pub(crate) xdp_filter: f64,
     /// Cotter, of a pinned flow.
     pub(crate) pinned: f64,
+    /// Cotter, to a gated port from where a session is.
+    pub(crate) granted: f64,
 }
 
 /// The loaded programs.
@@ -48,15 +48,11 @@ pub(crate) struct PacketBench {
 
 impl PacketBench {
     /// Loads everything, and fills the maps.
-    pub(crate) fn set_up(baseline: &Path) -> Result<Self> {
+    pub(crate) fn set_up(object: &[u8]) -> Result<Self> {
         let lab = Lab::start()?;
         let node = lab.node();
-        let tables = node.enter(load_cotter)??;
-        crowd::move_in(&tables)?;
-        // The lab has directories of its own in the place of many of the host's.
-        let object = std::fs::read(baseline).with_context(|| baseline.display().to_string())?;
-        let [bare_pass, parse_plainly, parse_fully] = node.enter(|| load_baseline(&object))??;
-        let cotter = node.enter(|| Program::pinned(&format!("{PINS}/v{ABI_VERSION}/prog_cotter_xdp")))??;
+        let (tables, cotter) = crowd::move_in(&lab)?;
+        let [bare_pass, parse_plainly, parse_fully] = node.enter(|| load_baseline(object))??;
         let xdp_filter = xdp_filter::load(node, XDP_FILTER)?;
         Ok(Self { bare_pass, parse_plainly, parse_fully, xdp_filter, cotter, tables, _lab: lab })
     }
@@ -65,7 +61,8 @@ impl PacketBench {
     pub(crate) fn round(&self, round: usize) -> Result<Packets> {
         let client = crowd::client((round as u32).wrapping_mul(7919) % crowd::SIZE);
         let pinned = packet(client, crowd::server());
-        let unprotected = packet(client, SocketAddrV4::new(*crowd::server().ip(), UNPROTECTED_PORT));
+        let to = |port| packet(client, SocketAddrV4::new(*crowd::server().ip(), port));
+        let (unprotected, gated) = (to(UNPROTECTED_PORT), to(crowd::GATED_PORT));
         Ok(Packets {
             bare_pass: self.bare_pass.cost(&unprotected)?,
             parse_plainly: self.parse_plainly.cost(&unprotected)?,
@@ -73,6 +70,7 @@ impl PacketBench {
             unprotected: self.cotter(&unprotected, Reason::NotProtected)?,
             xdp_filter: self.xdp_filter.cost(&pinned)?,
             pinned: self.cotter(&pinned, Reason::Pinned)?,
+            granted: self.cotter(&gated, Reason::Granted)?,
         })
     }
 
@@ -84,17 +82,6 @@ impl PacketBench {
         ensure!(counted == u64::from(REPEAT), "{counted} of {REPEAT} packets were {}", reason.name());
         Ok(cost)
     }
-}
-
-fn load_cotter() -> Result<Tables> {
-    let settings = Settings {
-        pin_dir: PINS.into(),
-        max_sessions: crowd::SIZE + 1,
-        kernel_log: KernelLog::Off,
-        sessions_cgroup: None,
-    };
-    let (datapath, _) = Datapath::open(&settings)?;
-    Ok(datapath.tables()?)
 }
 
 fn load_baseline(object: &[u8]) -> Result<[Program; 3]> {

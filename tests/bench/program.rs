@@ -1,10 +1,12 @@
-//! XDP programs run on a packet over and over (`BPF_PROG_TEST_RUN`): nothing is sent.
+//! XDP programs run on a packet over and over (`BPF_PROG_TEST_RUN`): nothing is sent, or everything.
+
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use aya::Ebpf;
-
-use aya::programs::{TestRun, TestRunOptions, Xdp};
+use aya::EbpfLoader;
+use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use aya_obj::programs::XdpAttachType;
+use lab::{ALICE, Lab};
 use rustix::time::{ClockId, clock_gettime};
 
 /// How often a packet is judged for one figure.
@@ -29,12 +31,42 @@ impl Program {
 
     /// Loads a program of an object and pins it below `directory`.
     pub(crate) fn load(object: &[u8], name: &str, directory: &str) -> Result<Self> {
-        let pin = format!("{directory}/{name}");
-        let mut ebpf = Ebpf::load(object)?;
+        Self::load_by(&mut EbpfLoader::new(), object, name, &format!("{directory}/{name}"))
+    }
+
+    /// Loads a program of an object as the loader is told to, and pins it.
+    pub(crate) fn load_by(loader: &mut EbpfLoader<'_>, object: &[u8], name: &str, pin: &str) -> Result<Self> {
+        let mut ebpf = loader.load(object)?;
         let program: &mut Xdp = ebpf.program_mut(name).with_context(|| name.to_owned())?.try_into()?;
         program.load().with_context(|| name.to_owned())?;
-        program.pin(&pin).with_context(|| pin.clone())?;
-        Self::pinned(&pin)
+        program.pin(pin).with_context(|| pin.to_owned())?;
+        Self::pinned(pin)
+    }
+
+    /// Loads a program of an object, which alice's wire runs in its driver, at the node's end, for as long as this is held.
+    pub(crate) fn at_wire(lab: &Lab, object: &[u8], name: &str) -> Result<Self> {
+        lab.node().enter(|| Self::load(object, name, "/sys/fs/bpf"))??.on_wire(lab)
+    }
+
+    /// The same on alice's wire.
+    pub(crate) fn on_wire(mut self, lab: &Lab) -> Result<Self> {
+        let attached = lab.node().enter(|| self.program.attach(ALICE.device, XdpMode::Driver).map(drop))?;
+        attached.with_context(|| format!("{} at {}", self.pin, ALICE.device))?;
+        Ok(self)
+    }
+
+    /// Runs it on so many packets that are real from then on: what it redirects is sent. How long that takes a packet, as the
+    /// kernel has it, until whoever receives it on this processor is done with it.
+    pub(crate) fn send(&self, packet: &[u8], count: u32) -> Result<Duration> {
+        // As many as a device takes at once from whoever polls it.
+        const BATCH: u32 = 64;
+        let options = TestRunOptions {
+            data_in: Some(packet),
+            repeat: count,
+            attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
+            ..TestRunOptions::new()
+        };
+        Ok(self.program.test_run(options).with_context(|| self.pin.clone())?.duration)
     }
 
     /// Nanoseconds of processor time that a packet takes, which must pass.

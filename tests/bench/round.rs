@@ -8,19 +8,29 @@ use anyhow::{Context, Result};
 
 use crate::authority::AuthorityBench;
 use crate::followers::FollowBench;
+use crate::gates::GateBench;
 use crate::locks::LockBench;
 use crate::logins;
+use crate::lookups::LookupBench;
 use crate::node::Node;
 use crate::packets::PacketBench;
 use crate::row::Round;
+use crate::sockets::SocketBench;
 
 /// How often an output that is no terminal, such as a CI log, hears of the progress.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Measures everything so many times, taking turns: what disturbs the machine for a while disturbs all alike.
 pub(crate) fn run(baseline: &Path, rounds: usize) -> Result<Vec<Round>> {
-    println!("bench: fills the kernel's maps with 100,000 sessions, sets up three nodes and two authorities");
-    let packets = PacketBench::set_up(baseline).context("packets")?;
+    println!(
+        "bench: fills the kernel's maps with 100,000 sessions, sets up nodes, firewalls and two authorities"
+    );
+    // Read here: the labs have directories of their own in the place of many of the host's.
+    let object = std::fs::read(baseline).with_context(|| baseline.display().to_string())?;
+    let packets = PacketBench::set_up(&object).context("packets")?;
+    let gates = GateBench::set_up(&object).context("gates")?;
+    let sockets = SocketBench::set_up(&object).context("sockets")?;
+    let lookups = LookupBench::set_up(&object).context("large tables")?;
     let mut agent = Node::with_agent().context("node with the agent")?;
     let mut script = Node::with_script_instead(&agent).context("node with a script")?;
     let authority = AuthorityBench::set_up().context("authority")?;
@@ -33,6 +43,9 @@ pub(crate) fn run(baseline: &Path, rounds: usize) -> Result<Vec<Round>> {
         progress.show(round);
         let figures = Round {
             packets: packets.round(round).context("packets")?,
+            gates: gates.round().context("gates")?,
+            sockets: sockets.round().context("sockets")?,
+            lookups: lookups.round().context("large tables")?,
             logins: logins::round(round, &mut script, &mut agent).context("logins")?,
             authority: authority.round(round).context("authority")?,
             lock: locks.round(&agent).context("locks")?,

@@ -2,15 +2,24 @@
 
 use crate::authority::Figured;
 use crate::figures::Figures;
+use crate::gates::Gates;
 use crate::locks::Lock;
 use crate::logins::Logins;
+use crate::lookups::Lookups;
 use crate::packets::Packets;
+use crate::sockets::Sockets;
 
 /// Everything that was measured in one round.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Round {
     /// Nanoseconds a packet.
     pub(crate) packets: Packets,
+    /// Millions of packets dropped a second.
+    pub(crate) gates: Gates,
+    /// Nanoseconds a datagram.
+    pub(crate) sockets: Sockets,
+    /// What large tables take.
+    pub(crate) lookups: Lookups,
     /// Milliseconds a login.
     pub(crate) logins: Logins,
     /// What the authority takes.
@@ -31,7 +40,7 @@ pub(crate) struct Row {
 }
 
 /// All figures of a round.
-pub(crate) const ROWS: [Row; 22] = [
+pub(crate) const ROWS: [Row; 40] = [
     Row::new("bare_pass_ns", "XDP program that passes at once", |round| Some(round.packets.bare_pass)),
     Row::new("parse_plainly_ns", "parses Ethernet, IPv4, TCP; passes", |round| {
         Some(round.packets.parse_plainly)
@@ -42,6 +51,46 @@ pub(crate) const ROWS: [Row; 22] = [
     Row::new("unprotected_ns", "Cotter: to an unprotected port", |round| Some(round.packets.unprotected)),
     Row::new("xdp_filter_ns", "xdp-filter: passes", |round| Some(round.packets.xdp_filter)),
     Row::new("pinned_ns", "Cotter: of a pinned flow, one of 100,000", |round| Some(round.packets.pinned)),
+    Row::new("granted_ns", "Cotter: to a gated port, by one of 100,000 grants", |round| {
+        Some(round.packets.granted)
+    }),
+    Row::new("flood_bare_drop_mpps", "flood from everywhere: XDP program that drops at once", |round| {
+        Some(round.gates.bare_drop)
+    }),
+    Row::new("flood_cotter_mpps", "… Cotter's gate, 100,000 grants", |round| Some(round.gates.cotter)),
+    Row::new("flood_nft_ingress_mpps", "… nftables at netdev ingress, set of 100,000", |round| {
+        Some(round.gates.nft_ingress)
+    }),
+    Row::new("flood_nft_prerouting_mpps", "… nftables at prerouting, set of 100,000", |round| {
+        Some(round.gates.nft_prerouting)
+    }),
+    Row::new("flood_ipset_mpps", "… iptables' raw table, ipset of 100,000", |round| {
+        Some(round.gates.ipset)
+    }),
+    Row::new("datagram_without_ns", "datagram to a socket on a node without Cotter", |round| {
+        Some(round.sockets.without)
+    }),
+    Row::new("datagram_ordinary_ns", "… to a socket of no session", |round| Some(round.sockets.ordinary)),
+    Row::new("datagram_endpoint_ns", "… to a session's socket, from its pin", |round| {
+        Some(round.sockets.endpoint)
+    }),
+    Row::new("endpoint_of_1k_ns", "finding one of 1,000 endpoints", |round| Some(round.lookups.endpoints[0])),
+    Row::new("endpoint_of_100k_x", "… one of 100,000, in relation", |round| {
+        Some(round.lookups.endpoints[1] / round.lookups.endpoints[0])
+    }),
+    Row::new("endpoint_of_1m_x", "… one of 1,000,000, in relation", |round| {
+        Some(round.lookups.endpoints[2] / round.lookups.endpoints[0])
+    }),
+    Row::new("endpoint_bytes", "… memory for each of those", |round| Some(round.lookups.endpoint_bytes)),
+    Row::new("grant_of_1k_ns", "finding one of 1,000 grants", |round| Some(round.lookups.grants[0])),
+    Row::new("grant_of_100k_x", "… one of 100,000, in relation", |round| {
+        Some(round.lookups.grants[1] / round.lookups.grants[0])
+    }),
+    Row::new("grant_of_1m_x", "… one of 1,000,000, in relation", |round| {
+        Some(round.lookups.grants[2] / round.lookups.grants[0])
+    }),
+    Row::new("grant_bytes", "… memory for each of those", |round| Some(round.lookups.grant_bytes)),
+    Row::new("grants_1m_sec", "… putting 1,000,000 in force, once", |round| Some(round.lookups.install)),
     Row::new("login_script_ms", "ssh … true, principal by a shell script", |round| {
         Some(round.logins.script)
     }),
@@ -87,6 +136,8 @@ impl Row {
     pub(crate) fn unit(&self) -> &'static str {
         match self.name.rsplit('_').next().unwrap_or_default() {
             "s" => "/s",
+            "sec" => "s",
+            "mpps" => "million/s",
             unit => unit,
         }
     }
@@ -116,7 +167,7 @@ pub(crate) struct Goal {
 }
 
 /// All goals.
-pub(crate) const GOALS: [Goal; 6] = [
+pub(crate) const GOALS: [Goal; 8] = [
     Goal {
         name: "unprotected_to_parse",
         what: "packet to an unprotected port / parsing the same headers",
@@ -130,6 +181,20 @@ pub(crate) const GOALS: [Goal; 6] = [
         limit: 3.0,
         unit: "x",
         of: |round| round.packets.pinned / round.packets.xdp_filter,
+    },
+    Goal {
+        name: "flood_nft_to_cotter",
+        what: "flood that nftables drops at ingress / that Cotter's gate drops",
+        limit: 0.25,
+        unit: "x",
+        of: |round| round.gates.nft_ingress / round.gates.cotter,
+    },
+    Goal {
+        name: "flood_ipset_to_cotter",
+        what: "flood that ipset drops / that Cotter's gate drops",
+        limit: 0.2,
+        unit: "x",
+        of: |round| round.gates.ipset / round.gates.cotter,
     },
     Goal {
         name: "login_added",

@@ -103,7 +103,8 @@ const VM: [Need; 6] = [
     ("setpriv", "util-linux"),
 ];
 /// To compare with.
-const BENCH: [Need; 1] = [("xdp-filter", "xdp-tools")];
+const BENCH: [Need; 4] =
+    [("xdp-filter", "xdp-tools"), ("nft", "nftables"), ("iptables", "iptables"), ("ipset", "ipset")];
 const SSHD: &str = "openssh-server";
 const PROMETHEUS: &str = "prometheus";
 const HAPROXY: &str = "haproxy";

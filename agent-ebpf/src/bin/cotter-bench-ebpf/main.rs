@@ -1,4 +1,5 @@
-//! What the bench compares `cotter_xdp` with: XDP programs that pass every packet, at once or after a look at its headers.
+//! What the bench compares `cotter_xdp` with, XDP programs that pass every packet, at once or after a look at its headers,
+//! or drop it; and what makes it work: floods (`flood`), large tables (`lookups`).
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![expect(unsafe_code, reason = "the hook macro exports symbols; packet access has its own file")]
 
@@ -6,8 +7,12 @@
 #[expect(dead_code, reason = "the production programs use the rest")]
 mod frame;
 
+mod draw;
+mod flood;
+mod lookups;
+
 use agent_ebpf::{Content, Frame, Layer, Packet};
-use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
+use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 
@@ -17,6 +22,12 @@ use crate::frame::ContextFrame;
 #[xdp(frags)]
 fn bare_pass(_: XdpContext) -> u32 {
     XDP_PASS
+}
+
+/// Drops at once: nothing can drop more.
+#[xdp(frags)]
+fn bare_drop(_: XdpContext) -> u32 {
+    XDP_DROP
 }
 
 /// The shortest way to the port of a TCP packet over IPv4: what a program costs that knows no VLAN, no IPv6, no
