@@ -44,12 +44,10 @@ fn parse_plainly(context: XdpContext) -> u32 {
 /// Finds all that production's parser finds, and passes.
 #[xdp(frags)]
 fn parse_fully(context: XdpContext) -> u32 {
-    match Packet::parse(&ContextFrame::new(&context), Layer::Ethernet).content() {
-        Content::Segment(segment) if segment.destination.number() != 0 => XDP_PASS,
-        Content::Segment(_) | Content::NotIp | Content::Fragment | Content::Portless | Content::Malformed => {
-            XDP_ABORTED
-        }
-    }
+    let frame = ContextFrame::new(&context);
+    let packet = Packet::parse(&frame, Layer::Ethernet);
+    let Content::Segment(segment) = packet.content() else { return XDP_ABORTED };
+    if segment.destination.number() == 0 { XDP_ABORTED } else { XDP_PASS }
 }
 
 #[inline(always)]
