@@ -68,10 +68,16 @@ impl Address {
     /// One of 2^`bits` places, at most 2^32, over which addresses are spread evenly.
     #[inline(always)]
     pub const fn place(self, bits: u32) -> u32 {
-        // Knuth's multiplicative hashing (The Art of Computer Programming 3, 6.4): the top bits depend on all.
+        (self.mixed() >> (u64::BITS - bits)) as u32
+    }
+
+    /// A number whose upper half depends on all bits of the address.
+    #[inline(always)]
+    pub(crate) const fn mixed(self) -> u64 {
+        // Knuth's multiplicative hashing (The Art of Computer Programming 3, 6.4): a bit depends on those below it.
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mixed = (self.0[0].wrapping_mul(GOLDEN) ^ self.0[1]).wrapping_mul(GOLDEN);
-        (mixed >> (u64::BITS - bits)) as u32
+        let both = self.0[0].wrapping_mul(GOLDEN) ^ self.0[1];
+        (both ^ both >> 32).wrapping_mul(GOLDEN)
     }
 
     /// Another address for each, as a secret number has it: so that nobody knows whose [`Self::place`] is whose.

@@ -14,6 +14,15 @@ pub struct Drops {
 
 const _: () = assert!(size_of::<Drops>() == 32);
 
+/// How many devices have their drops counted each for itself; of more, some share a place.
+pub const DEVICES: u32 = 4096;
+
+/// The place of a device, by its index, in `DEVICE_DROPS`.
+#[inline(always)]
+pub const fn device_slot(index: u32) -> u32 {
+    index % DEVICES
+}
+
 impl Drops {
     /// Nothing yet.
     pub const fn none() -> Self {

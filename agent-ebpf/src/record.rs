@@ -3,8 +3,8 @@
 #![expect(unsafe_code, reason = "plain-old-data impls are unsafe to promise")]
 
 use crate::{
-    Address, Asked, Budget, Drops, Endpoint, Event, Flow, FlowKey, GatedPort, Gates, Grant, Node, Penalty,
-    Ports, Session, SessionId, Tag, Violated,
+    Address, Asked, Budget, Drops, Endpoint, Event, Flow, FlowKey, GatedPort, Gates, Grant, Home, Node,
+    Penalty, Ports, Session, SessionId, Tag, Violated,
 };
 
 macro_rules! plain_old_data {
@@ -19,8 +19,8 @@ macro_rules! plain_old_data {
 }
 
 plain_old_data!(
-    Address, Asked, Budget, Drops, Endpoint, Event, Flow, FlowKey, GatedPort, Gates, Grant, Node, Penalty,
-    Ports, Session, SessionId, Tag, Violated,
+    Address, Asked, Budget, Drops, Endpoint, Event, Flow, FlowKey, GatedPort, Gates, Grant, Home, Node,
+    Penalty, Ports, Session, SessionId, Tag, Violated,
 );
 
 impl Event {

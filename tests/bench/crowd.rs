@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use agent_ebpf::{
     ABI_VERSION, Address, Flow, FlowKey, GatedPort, Gates, Grant, Mode, NEVER, Network, Node, Port,
-    PortClass, Ports, PrefilterBit, Protocol, Session, SessionId,
+    PortClass, Ports, PrefilterBits, Protocol, Session, SessionId,
 };
 use anyhow::{Context, Result};
 use cotter_agent::datapath::{Datapath, KernelLog, Settings, Tables};
@@ -74,7 +74,7 @@ fn fill(tables: &Tables) -> Result<()> {
         enter(tables, number).with_context(|| format!("session {number} of {SIZE}"))?;
     }
     let addresses = (0..SIZE).map(|number| Address::from(*client(number).ip()));
-    Ok(tables.replace_prefilter(addresses.map(PrefilterBit::of))?)
+    Ok(tables.replace_prefilter(addresses.map(PrefilterBits::of))?)
 }
 
 /// One session, pinned to its client's address, with an end that is far away: one that has none is judged faster.

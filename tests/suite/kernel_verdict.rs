@@ -6,7 +6,7 @@ use std::path::Path;
 
 use agent_ebpf::{
     ABI_VERSION, Address, Flow, FlowKey, GatedPort, Gates, Grant, Layer, Mode, NEVER, Network, Node, Packet,
-    Penalty, Port, PortClass, Ports, PrefilterBit, Protocol, Reason, Session, SessionId, SessionState,
+    Penalty, Port, PortClass, Ports, PrefilterBits, Protocol, Reason, Session, SessionId, SessionState,
     verdict,
 };
 use aya::programs::ProgramInfo;
@@ -271,7 +271,7 @@ fn load(world: &World, tables: &Tables) {
     for (address, grant) in &world.grants {
         tables.put_grant(*address, grant).unwrap();
     }
-    tables.replace_prefilter(world.grants.keys().copied().map(PrefilterBit::of)).unwrap();
+    tables.replace_prefilter(world.grants.keys().copied().map(PrefilterBits::of)).unwrap();
     for (id, last) in &world.uses {
         tables.set_use(*id, *last).unwrap();
     }

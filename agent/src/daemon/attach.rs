@@ -9,7 +9,6 @@ use crate::interfaces::{self, Interface, Watch};
 use agent_ebpf::Address;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Follows changes of links and addresses until the daemon ends.
@@ -52,7 +51,6 @@ impl Daemon {
         self.hold_endpoints(&mut datapath);
         not_covered.extend(datapath.attachments().filter_map(perhaps_not_covered));
         let attachments: Vec<_> = datapath.attachments().cloned().collect();
-        self.count_drops_on(attachments.iter().map(|attachment| attachment.index).collect());
         *lock(&self.coverage) = Coverage { attachments, not_covered };
     }
 
@@ -72,17 +70,6 @@ impl Daemon {
             (None, None) | (Some(_), Some(_)) => return,
         };
         self.audit.write(what, Subject::default());
-    }
-
-    /// Has the kernel count drops on these devices; that it has no room for all is said once.
-    fn count_drops_on(&self, devices: BTreeSet<u32>) {
-        let counted = self.tables.set_counted_interfaces(&devices);
-        let before = self.drops_counted.swap(counted.is_ok(), Ordering::Relaxed);
-        if let Err(error) = counted
-            && before
-        {
-            tracing::warn!("drops are not counted on every interface: {error}");
-        }
     }
 
     /// Sees to it that programs of others do not decide before ours does.

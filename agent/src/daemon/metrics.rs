@@ -48,14 +48,11 @@ impl Daemon {
 
     fn interface_metrics(&self, registry: &mut Registry) -> Result<(), crate::datapath::Error> {
         let (drops, covered, uncovered) = (Family::default(), Family::default(), Family::default());
-        let by_index = self.tables.interface_drops()?;
         let coverage = lock(&self.coverage);
         for attachment in &coverage.attachments {
             let method = attachment.method.name();
             let labels = [label("interface", &attachment.interface), label("method", method)];
-            if let Some(dropped) = by_index.get(&attachment.index) {
-                count(&drops, labels.clone(), *dropped);
-            }
+            count(&drops, labels.clone(), self.tables.interface_drops(attachment.index)?);
             gauge(&covered, labels, 1);
         }
         // Interfaces that nobody wants covered may be as many as there are containers, and are no more than a number.

@@ -40,7 +40,6 @@ use state::StateFile;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 use strangers::Strangers;
@@ -63,8 +62,6 @@ pub(crate) struct Daemon {
     state_file: Mutex<StateFile>,
     tables: Arc<Tables>,
     datapath: Mutex<Datapath>,
-    /// Drops are counted on every interface that has programs.
-    drops_counted: AtomicBool,
     coverage: Mutex<Coverage>,
     denials: Mutex<Denials>,
     pub(crate) penalties: Penalties,

@@ -21,7 +21,6 @@ use crate::metrics::{self, Listener};
 use crate::session::{Cgroups, Sessions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -99,7 +98,6 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         endpoints_error: Mutex::default(),
         knocks_error: Mutex::default(),
         datapath: Mutex::new(datapath),
-        drops_counted: AtomicBool::new(true),
         coverage: Mutex::default(),
         denials: Mutex::new(Denials::default()),
         queries: Mutex::new(Queries::default()),

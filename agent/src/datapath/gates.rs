@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use agent_ebpf::{Address, GatedPort, Gates, Grant, Nanoseconds, PrefilterBit, SessionId, SocketCookie};
+use agent_ebpf::{Address, GatedPort, Gates, Grant, Nanoseconds, PrefilterBits, SessionId, SocketCookie};
 
 use super::table::Existing;
 use super::tables::lock;
@@ -22,7 +22,7 @@ impl Tables {
         Ok(self.gates.entries()?.into_iter().collect())
     }
 
-    /// Sets what an address may reach. It takes effect once its [`PrefilterBit`] is set.
+    /// Sets what an address may reach. It takes effect once its [`PrefilterBits`] are set.
     pub fn put_grant(&self, address: Address, grant: &Grant) -> Result<(), Error> {
         self.grants.put(&address, grant, Existing::Replace).map(drop)
     }
@@ -42,22 +42,16 @@ impl Tables {
         self.grants.entries()
     }
 
-    /// Says whether addresses of this bit may have a grant. There must be one writer only.
-    pub fn set_prefilter(&self, bit: PrefilterBit, may: bool) -> Result<(), Error> {
-        let mut map = lock(&self.prefilter);
-        let word = map.get(&bit.word(), 0).map_err(Error::map("PREFILTER"))?;
-        let changed = if may { word | bit.mask() } else { word & !bit.mask() };
-        if changed == word {
-            return Ok(());
-        }
-        map.set(bit.word(), changed, 0).map_err(Error::map("PREFILTER"))
+    /// Sets a word of the prefilter: the bits of all addresses that have theirs in it.
+    pub fn set_prefilter(&self, word: u32, bits: u64) -> Result<(), Error> {
+        lock(&self.prefilter).set(word, bits, 0).map_err(Error::map("PREFILTER"))
     }
 
-    /// Sets all bits at once: these and no others.
-    pub fn replace_prefilter(&self, bits: impl Iterator<Item = PrefilterBit>) -> Result<(), Error> {
-        let mut wanted = vec![0; PrefilterBit::WORDS as usize];
-        for bit in bits {
-            wanted[bit.word() as usize] |= bit.mask();
+    /// Sets the whole prefilter: the bits of these addresses and no others.
+    pub fn replace_prefilter(&self, addresses: impl Iterator<Item = PrefilterBits>) -> Result<(), Error> {
+        let mut wanted = vec![0; PrefilterBits::WORDS as usize];
+        for bits in addresses {
+            wanted[bits.word() as usize] |= bits.mask();
         }
         let mut map = lock(&self.prefilter);
         for (index, word) in (0..).zip(wanted) {

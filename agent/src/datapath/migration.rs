@@ -7,7 +7,7 @@ use std::path::Path;
 
 use agent_ebpf::{
     Address, Drops, Endpoint, Flow, FlowKey, GatedPort, Gates, Grant, Nanoseconds, Node, Penalty, Ports,
-    PrefilterBit, Session, SessionId, carried,
+    PrefilterBits, Session, SessionId, carried,
 };
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, PerCpuValues};
@@ -108,9 +108,9 @@ fn prefilter(to: &Path) -> Result<(), Error> {
     let grants: HashMap<_, Address, Grant> = open(to, "GRANTS")?;
     let mut prefilter: Array<_, u64> = open(to, "PREFILTER")?;
     for address in grants.keys().flatten() {
-        let bit = PrefilterBit::of(address);
-        let word = prefilter.get(&bit.word(), 0).map_err(Error::map("PREFILTER"))?;
-        prefilter.set(bit.word(), word | bit.mask(), 0).map_err(Error::map("PREFILTER"))?;
+        let bits = PrefilterBits::of(address);
+        let word = prefilter.get(&bits.word(), 0).map_err(Error::map("PREFILTER"))?;
+        prefilter.set(bits.word(), word | bits.mask(), 0).map_err(Error::map("PREFILTER"))?;
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use agent_ebpf::{
-    Address, Asked, Budget, Drops, Endpoint, Flow, FlowKey, GatedPort, Gates, Grant, Nanoseconds, Node,
-    Penalty, Ports, PrefilterBit, Reason, Session, SessionId, Tag, Violated,
+    Address, Asked, Budget, DEVICES, Drops, Endpoint, Flow, FlowKey, GatedPort, Gates, Grant, Home,
+    Nanoseconds, Node, Penalty, Ports, PrefilterBits, Reason, Session, SessionId, Tag, Violated,
 };
 use aya::maps::{MapInfo, MapType};
 use aya::programs::{BtfTracePoint, Program as LoadedProgram, SchedClassifier, Xdp};
@@ -75,16 +75,17 @@ pub(super) const TAGS: &str = "TAGS";
 
 /// All maps that are pinned. What accounts' own systemds run has sessions of its own, which are to
 /// leave as much room for logins as was asked for.
-pub(super) const MAPS: [Shape; 25] = [
+pub(super) const MAPS: [Shape; 26] = [
     Shape::of::<u32, Node>("NODE", MapType::Array, Entries::Fixed(1)),
     Shape::of::<u32, Ports>("PORTS", MapType::Array, Entries::Fixed(1)),
+    Shape::of::<u32, Home>("HOME", MapType::Array, Entries::Fixed(1)),
     Shape::of::<Address, u8>("LOCAL", MapType::Hash, Entries::Fixed(65536)),
     Shape::of::<FlowKey, Flow>("FLOWS", MapType::Hash, Entries::PerSession(2)),
     Shape::of::<u64, FlowKey>("SOCKETS", MapType::Hash, Entries::PerSession(2)),
     Shape::of::<SessionId, Session>("SESSIONS", MapType::Hash, Entries::PerSession(2)),
     Shape::of::<SessionId, DetailsRecord>("DETAILS", MapType::Hash, Entries::PerSession(2)),
     Shape::of::<SessionId, Drops>("DROPS", MapType::Hash, Entries::PerSession(2)),
-    Shape::of::<u32, u64>("INTERFACE_DROPS", MapType::Hash, Entries::Fixed(16384)),
+    Shape::of::<u32, u64>("DEVICE_DROPS", MapType::PerCpuArray, Entries::Fixed(DEVICES)),
     Shape::of::<[u32; 5], u8>("NEVER_DROP", MapType::LpmTrie, Entries::Fixed(4096)),
     Shape::of::<Address, Penalty>("PENALTIES", MapType::Hash, Entries::Fixed(16384)),
     Shape::of::<u64, SessionId>("CGROUPS", MapType::Hash, Entries::PerSession(2)),
@@ -94,7 +95,7 @@ pub(super) const MAPS: [Shape; 25] = [
     Shape::of::<Asked, u8>("ASKED", MapType::LruHash, Entries::Fixed(16384)),
     Shape::of::<GatedPort, Gates>("GATES", MapType::Hash, Entries::Fixed(4096)),
     Shape::of::<Address, Grant>("GRANTS", MapType::Hash, Entries::PerSessionBeside(4096)),
-    Shape::of::<u32, u64>("PREFILTER", MapType::Array, Entries::Fixed(PrefilterBit::WORDS)),
+    Shape::of::<u32, u64>("PREFILTER", MapType::Array, Entries::Fixed(PrefilterBits::WORDS)),
     Shape::of::<SessionId, Nanoseconds>("USES", MapType::Hash, Entries::PerSession(2)),
     Shape::of::<u32, Budget>("KNOCKERS", MapType::Array, Entries::Fixed(1 << 16)),
     Shape::of::<u32, Budget>("LEARN_BUDGET", MapType::PerCpuArray, Entries::Fixed(1)),
@@ -104,9 +105,10 @@ pub(super) const MAPS: [Shape; 25] = [
 ];
 
 /// The maps that hold what the verdict goes by; a [`super::Judge`] reads these and no others of the live ones.
-pub(super) const POLICY: [&str; 14] = [
+pub(super) const POLICY: [&str; 15] = [
     "NODE",
     "PORTS",
+    "HOME",
     "LOCAL",
     "FLOWS",
     "SOCKETS",

@@ -1,12 +1,13 @@
 //! The maps as the agent uses them: typed, and each change in the order that the kernel programs need.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use agent_ebpf::{
-    Address, Asked, DETAILS_CAPACITY, Drops, Endpoint, Flow, FlowKey, GatedPort, Gates, Grant, Nanoseconds,
-    Network, Node, Penalty, Ports, Reason, Session, SessionId, SocketCookie, carried,
+    Address, Asked, DETAILS_CAPACITY, Drops, Endpoint, Flow, FlowKey, GatedPort, Gates, Grant, Home,
+    Nanoseconds, Network, Node, Penalty, Ports, Reason, Session, SessionId, SocketCookie, carried,
+    device_slot,
 };
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
@@ -21,13 +22,13 @@ use super::{Error, network};
 pub struct Tables {
     node: Mutex<Array<MapData, Node>>,
     ports: Mutex<Array<MapData, Ports>>,
+    home: Mutex<Array<MapData, Home>>,
     local: Table<Address, u8>,
     flows: Table<FlowKey, Flow>,
     pub(super) sockets: Table<SocketCookie, FlowKey>,
     sessions: Table<SessionId, Session>,
     details: Table<SessionId, DetailsRecord>,
     drops: Table<SessionId, Drops>,
-    interface_drops: Table<u32, u64>,
     never_drop: Mutex<LpmTrie<MapData, [u8; 16], u8>>,
     penalties: Table<Address, Penalty>,
     cgroups: Table<u64, SessionId>,
@@ -39,6 +40,7 @@ pub struct Tables {
     pub(super) uses: Table<SessionId, Nanoseconds>,
     pub(super) tags: Tags,
     counters: PerCpuArray<MapData, u64>,
+    device_drops: PerCpuArray<MapData, u64>,
 }
 
 /// Packets counted since the node booted.
@@ -74,13 +76,13 @@ impl Tables {
         Ok(Self {
             node: Mutex::new(open(directory, "NODE")?),
             ports: Mutex::new(open(directory, "PORTS")?),
+            home: Mutex::new(open(directory, "HOME")?),
             local: Table::open(directory, "LOCAL")?,
             flows: Table::open(directory, "FLOWS")?,
             sockets: Table::open(directory, "SOCKETS")?,
             sessions: Table::open(directory, "SESSIONS")?,
             details: Table::open(directory, "DETAILS")?,
             drops: Table::open(directory, "DROPS")?,
-            interface_drops: Table::open(directory, "INTERFACE_DROPS")?,
             never_drop: Mutex::new(open(directory, "NEVER_DROP")?),
             penalties: Table::open(directory, "PENALTIES")?,
             cgroups: Table::open(directory, "CGROUPS")?,
@@ -92,6 +94,7 @@ impl Tables {
             uses: Table::open(directory, "USES")?,
             tags: Tags::open(directory)?,
             counters: open(directory, "COUNTERS")?,
+            device_drops: open(directory, "DEVICE_DROPS")?,
         })
     }
 
@@ -166,14 +169,10 @@ impl Tables {
         self.drops.entries()
     }
 
-    /// Sets the devices, by their indices, whose drops are counted each for itself; those that stay keep their counts.
-    pub fn set_counted_interfaces(&self, indices: &BTreeSet<u32>) -> Result<(), Error> {
-        self.interface_drops.replace(indices, 0)
-    }
-
-    /// The packets dropped on each of those devices.
-    pub fn interface_drops(&self) -> Result<BTreeMap<u32, u64>, Error> {
-        Ok(self.interface_drops.entries()?.into_iter().collect())
+    /// The packets dropped on a device, by its index, and on those that share its [`device_slot`].
+    pub fn interface_drops(&self, index: u32) -> Result<u64, Error> {
+        let values = self.device_drops.get(&device_slot(index), 0).map_err(Error::map("DEVICE_DROPS"))?;
+        Ok(values.iter().sum())
     }
 
     /// Adds a connection, or gives it to another session.
@@ -263,7 +262,8 @@ impl Tables {
 
     /// Sets which addresses are the node's own.
     pub fn set_local(&self, addresses: &BTreeSet<Address>) -> Result<(), Error> {
-        self.local.replace(addresses, 1)
+        self.local.replace(addresses, 1)?;
+        self.change_home(|home| home.with_addresses(addresses))
     }
 
     /// Whether an address counts as the node's own.
@@ -280,7 +280,15 @@ impl Tables {
     pub fn set_never_drop(&self, networks: &[Network]) -> Result<(), Error> {
         let error = Error::map("NEVER_DROP");
         let mut map = lock(&self.never_drop);
-        replace_networks(&mut map, networks).map_err(error)
+        self.change_home(|home| home.sparing_nobody(false))?;
+        replace_networks(&mut map, networks).map_err(error)?;
+        if networks.is_empty() { self.change_home(|home| home.sparing_nobody(true)) } else { Ok(()) }
+    }
+
+    fn change_home(&self, change: impl FnOnce(Home) -> Home) -> Result<(), Error> {
+        let mut map = lock(&self.home);
+        let home = map.get(&0, 0).map_err(Error::map("HOME"))?;
+        map.set(0, change(home), 0).map_err(Error::map("HOME"))
     }
 
     /// Whether packets of a source are never dropped.

@@ -3,12 +3,13 @@
 //! Whether a session still opens anything is for the kernel to see, at each packet. What is kept up here is which sessions it
 //! asks, and that nothing stays in its tables of those that are gone.
 
+use super::prefilter::Prefilter;
 use super::{Live, Record, SessionId, Sessions, State};
 use crate::audit::Subject;
 use crate::clock;
 use crate::config::Gate;
 use crate::datapath::{Error, Tables};
-use agent_ebpf::{Address, GatedPort, Gates, Grant, Nanoseconds, Port, PrefilterBit};
+use agent_ebpf::{Address, GatedPort, Gates, Grant, Nanoseconds, Port, PrefilterBits};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -26,8 +27,7 @@ pub(super) struct Grants {
     holders: BTreeMap<Address, Holders>,
     /// Where each session's grant is.
     places: HashMap<SessionId, Address>,
-    /// How many addresses with a grant have each bit, so that no bit goes that another needs.
-    bits: HashMap<PrefilterBit, usize>,
+    prefilter: Prefilter,
 }
 
 /// A cluster and a name in it.
@@ -55,9 +55,9 @@ impl Grants {
             let holders =
                 Holders { knocked: grant.knocked_until(), written: Some(grant), ..Holders::default() };
             grants.holders.insert(address, holders);
-            *grants.bits.entry(PrefilterBit::of(address)).or_default() += 1;
+            grants.prefilter.add(PrefilterBits::of(address));
         }
-        tables.replace_prefilter(grants.bits.keys().copied())?;
+        tables.replace_prefilter(grants.holders.keys().copied().map(PrefilterBits::of))?;
         Ok(grants)
     }
 
@@ -113,21 +113,15 @@ impl Grants {
         }
         tables.put_grant(address, &grant)?;
         if holders.written.replace(grant).is_none() {
-            let bit = PrefilterBit::of(address);
-            *self.bits.entry(bit).or_default() += 1;
-            tables.set_prefilter(bit, true)?;
+            let bits = PrefilterBits::of(address);
+            tables.set_prefilter(bits.word(), self.prefilter.add(bits))?;
         }
         Ok(())
     }
 
     fn withdraw(&mut self, address: Address, tables: &Tables) -> Result<(), Error> {
-        let bit = PrefilterBit::of(address);
-        let others = self.bits.remove(&bit).unwrap_or_default().saturating_sub(1);
-        if others > 0 {
-            self.bits.insert(bit, others);
-        } else {
-            tables.set_prefilter(bit, false)?;
-        }
+        let bits = PrefilterBits::of(address);
+        tables.set_prefilter(bits.word(), self.prefilter.remove(bits))?;
         tables.remove_grant(address)
     }
 }

@@ -11,6 +11,7 @@ mod grants;
 mod open;
 mod own;
 mod parting;
+mod prefilter;
 mod record;
 mod room;
 pub mod snapshot;

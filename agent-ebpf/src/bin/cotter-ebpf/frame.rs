@@ -189,6 +189,7 @@ const PIECE: usize = size_of::<u64>();
 
 /// Copies up to [`PIECE`] bytes that do not lie in one piece with the packet's beginning, as they lie in memory. It goes
 /// through a register because the kernel's stack is too small for a buffer in each place that reads.
+#[cold]
 #[inline(never)]
 fn copy<C: Context>(context: &C, at: u32, length: u32) -> u64 {
     let mut piece = 0u64;

@@ -2,9 +2,9 @@
 #![expect(unsafe_code, reason = "map lookups return references into kernel memory")]
 
 use agent_ebpf::{
-    Address, Asked, Budget, Drops, Endpoint, Event, Flow, FlowKey, GatedPort, Gates, Grant, Nanoseconds,
-    Node, Penalty, Port, PortClass, Ports, PrefilterBit, Reason, Session, SessionId, SocketCookie, Tables,
-    Tag, Violated,
+    Address, Asked, Budget, DEVICES, Drops, Endpoint, Event, Flow, FlowKey, GatedPort, Gates, Grant, Home,
+    Nanoseconds, Node, Penalty, Port, PortClass, Ports, PrefilterBits, Reason, Session, SessionId,
+    SocketCookie, Tables, Tag, Violated,
 };
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
@@ -23,6 +23,8 @@ pub(crate) static NODE: Array<Node, 1> = Array::new();
 #[btf_map]
 pub(crate) static PORTS: Array<Ports, 1> = Array::new();
 #[btf_map]
+pub(crate) static HOME: Array<Home, 1> = Array::new();
+#[btf_map]
 pub(crate) static LOCAL: HashMap<Address, u8, 65536, ON_DEMAND> = HashMap::new();
 #[btf_map]
 pub(crate) static FLOWS: HashMap<FlowKey, Flow, FLOWS_BOUND, ON_DEMAND> = HashMap::new();
@@ -35,9 +37,6 @@ pub(crate) static SESSIONS: HashMap<SessionId, Session, SESSIONS_BOUND, ON_DEMAN
 pub(crate) static DETAILS: HashMap<SessionId, [u8; DETAILS_SIZE], SESSIONS_BOUND, ON_DEMAND> = HashMap::new();
 #[btf_map]
 pub(crate) static DROPS: HashMap<SessionId, Drops, SESSIONS_BOUND, ON_DEMAND> = HashMap::new();
-/// By the index of the device; the agent makes the entries.
-#[btf_map]
-pub(crate) static INTERFACE_DROPS: HashMap<u32, u64, 16384, ON_DEMAND> = HashMap::new();
 #[btf_map]
 pub(crate) static NEVER_DROP: LpmTrie<Address, u8, 4096> = LpmTrie::new();
 #[btf_map]
@@ -58,9 +57,9 @@ pub(crate) static GATES: HashMap<GatedPort, Gates, 4096, ON_DEMAND> = HashMap::n
 /// Which sessions open their gates to an address, and until when a knock does.
 #[btf_map]
 pub(crate) static GRANTS: HashMap<Address, Grant, FLOWS_BOUND, ON_DEMAND> = HashMap::new();
-/// A bit for each address that may have a grant.
+/// Three bits for each address that has a grant.
 #[btf_map]
-pub(crate) static PREFILTER: Array<u64, { PrefilterBit::WORDS as usize }> = Array::new();
+pub(crate) static PREFILTER: Array<u64, { PrefilterBits::WORDS as usize }> = Array::new();
 /// When an endpoint of a session last got a packet from its pin; the agent makes the entries.
 #[btf_map]
 pub(crate) static USES: HashMap<SessionId, Nanoseconds, SESSIONS_BOUND, ON_DEMAND> = HashMap::new();
@@ -71,6 +70,9 @@ pub(crate) static KNOCKERS: Array<Budget, KNOCKERS_BOUND> = Array::new();
 pub(crate) static LEARN_BUDGET: PerCpuArray<Budget, 1> = PerCpuArray::new();
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, { Reason::COUNTERS as usize }> = PerCpuArray::new();
+/// By [`device_slot`].
+#[btf_map]
+pub(crate) static DEVICE_DROPS: PerCpuArray<u64, { DEVICES as usize }> = PerCpuArray::new();
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<Event, { 1 << 18 }> = RingBuf::new();
 #[btf_map]

@@ -2,14 +2,14 @@
 #![expect(unsafe_code, reason = "map lookups return references into kernel memory")]
 
 use agent_ebpf::{
-    Address, Asked, Flow, FlowKey, GatedPort, Gates, Grant, Nanoseconds, Node, Penalty, Port, PortClass,
-    PrefilterBit, Session, SessionId, SocketCookie, Tables, is_granted,
+    Address, Asked, Flow, FlowKey, GatedPort, Gates, Grant, Home, Nanoseconds, Node, Penalty, Port,
+    PortClass, PrefilterBits, Session, SessionId, SocketCookie, Tables, is_granted,
 };
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 
 use crate::maps::{
-    ASKED, ENDPOINTS, FLOWS, GATES, GRANTS, KNOCKERS, KNOCKERS_BOUND, LOCAL, Maps, NEVER_DROP, NODE,
+    ASKED, ENDPOINTS, FLOWS, GATES, GRANTS, HOME, KNOCKERS, KNOCKERS_BOUND, LOCAL, Maps, NEVER_DROP, NODE,
     PENALTIES, PORTS, PREFILTER, SESSIONS, SOCKETS, USES, VIOLATIONS,
 };
 
@@ -70,8 +70,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn may_have_grant(&self, source: Address) -> bool {
-        let bit = PrefilterBit::of(source);
-        PREFILTER.get(bit.word()).is_some_and(|word| word & bit.mask() != 0)
+        let bits = PrefilterBits::of(source);
+        PREFILTER.get(bits.word()).is_some_and(|word| bits.are_in(*word))
     }
 
     #[inline(always)]
@@ -106,7 +106,7 @@ impl Tables for Maps {
     #[inline(always)]
     fn is_local(&self, address: Address) -> bool {
         let [first, second] = address.words();
-        is_own(first, second)
+        HOME.get(0).is_some_and(|home| home.has(address)) || is_own(first, second)
     }
 
     #[inline(always)]
@@ -129,7 +129,7 @@ impl Tables for Maps {
     #[inline(always)]
     fn is_never_dropped(&self, address: Address) -> bool {
         let [first, second] = address.words();
-        is_spared(first, second)
+        !HOME.get(0).is_some_and(Home::spares_nobody) && is_spared(first, second)
     }
 }
 
@@ -144,12 +144,14 @@ pub(crate) extern "C" fn cotter_is_granted(high: u64, low: u64, port: u32, is_lo
 }
 
 /// Whether the address of these words is the node's own.
+#[cold]
 #[inline(never)]
 fn is_own(first: u64, second: u64) -> bool {
     LOCAL.get_ptr(Address::from_words([first, second])).is_some()
 }
 
 /// Whether the address of these words is never dropped.
+#[cold]
 #[inline(never)]
 fn is_spared(first: u64, second: u64) -> bool {
     let whole = AlignedKey { _padding: 0, key: Key::new(128, Address::from_words([first, second])) };

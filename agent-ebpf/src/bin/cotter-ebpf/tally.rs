@@ -1,11 +1,14 @@
 //! What is counted and told of verdicts.
 #![expect(unsafe_code, reason = "map lookups return references into kernel memory")]
 
-use agent_ebpf::{Address, Drops, Event, Frame, Nanoseconds, Packet, Reason, SessionId, Tables, Verdict};
+use agent_ebpf::{
+    Address, Drops, Event, Frame, Nanoseconds, Packet, Reason, SessionId, Tables, Verdict, device_slot,
+};
 use aya_log_ebpf::debug;
+use aya_log_ebpf::macro_support::{Level, level_enabled};
 
 use crate::frame::Context;
-use crate::maps::{COUNTERS, DROPS, EVENT_BUDGET, EVENTS, INTERFACE_DROPS, Maps};
+use crate::maps::{COUNTERS, DEVICE_DROPS, DROPS, EVENT_BUDGET, EVENTS, Maps};
 
 impl Maps {
     /// Adds a packet to the counters of its reason and of the reason that was overruled.
@@ -20,8 +23,7 @@ impl Maps {
     /// Remembers a drop, or one that was overruled, with its session and tells the agent.
     ///
     /// A session's first always gets its event; of the others as many as the budget allows.
-    // A function of its own, because the stack of one is too small for all.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn report<C: Context, F: Frame>(
         &self,
         context: &C,
@@ -29,40 +31,49 @@ impl Maps {
         verdict: &Verdict,
     ) {
         let now = self.now();
-        let first = Self::remember(verdict, now);
         if verdict.overruled.is_none() {
             count_on(context.interface());
         }
-        let [high, low] = packet.source().words();
-        log(context, verdict.reason, verdict.session, high, low);
+        let first = verdict.session != SessionId::NONE && remember(verdict, now);
         if first || within_budget(now) {
-            // A full ring loses the event; the counters do not.
-            if let Some(mut record) = EVENTS.reserve(0) {
-                record.write(Event::new(now, packet, verdict, context.interface()));
-                record.submit(0);
-            }
+            tell(context, packet, verdict, now);
         }
-    }
-
-    /// Counts in the session's record; true if it is the first of its kind.
-    #[inline(always)]
-    fn remember(verdict: &Verdict, now: Nanoseconds) -> bool {
-        if verdict.session == SessionId::NONE {
-            return false;
+        // Asked here, so that who reads no log does not pay for the call: the verifier takes it out.
+        if level_enabled(Level::Debug) {
+            let [high, low] = packet.source().words();
+            log(context, verdict.reason, verdict.session, high, low);
         }
-        let Some(drops) = DROPS.get_ptr_mut(verdict.session) else { return false };
-        // SAFETY: the verifier knows the entry's size; the agent only reads it.
-        let first = unsafe { (*drops).last().is_none() };
-        // SAFETY: the offset lies inside the record.
-        let count = unsafe { drops.byte_add(Drops::count_at(verdict.overruled.is_some())) };
-        add_one(count.cast());
-        // SAFETY: as above; whole words are written, and either of two racing times will do.
-        unsafe { (*drops).seen(now) };
-        first
     }
 }
 
+// Functions of their own, because the stack of one is too small for all, and a flood seldom needs them.
+
+/// Tells the agent. A full ring loses the event; the counters do not.
+#[cold]
+#[inline(never)]
+fn tell<C: Context, F: Frame>(context: &C, packet: &Packet<'_, F>, verdict: &Verdict, now: Nanoseconds) {
+    if let Some(mut record) = EVENTS.reserve(0) {
+        record.write(Event::new(now, packet, verdict, context.interface()));
+        record.submit(0);
+    }
+}
+
+/// Counts in the session's record; true if it is the first of its kind.
+#[inline(never)]
+fn remember(verdict: &Verdict, now: Nanoseconds) -> bool {
+    let Some(drops) = DROPS.get_ptr_mut(verdict.session) else { return false };
+    // SAFETY: the verifier knows the entry's size; the agent only reads it.
+    let first = unsafe { (*drops).last().is_none() };
+    // SAFETY: the offset lies inside the record.
+    let count = unsafe { drops.byte_add(Drops::count_at(verdict.overruled.is_some())) };
+    add_one(count.cast());
+    // SAFETY: as above; whole words are written, and either of two racing times will do.
+    unsafe { (*drops).seen(now) };
+    first
+}
+
 /// Tells who reads the kernel's log of a drop; of the source the words of its address.
+#[cold]
 #[inline(never)]
 fn log<C: Context>(context: &C, reason: Reason, session: SessionId, high: u64, low: u64) {
     let source = Address::from_words([high, low]);
@@ -81,8 +92,9 @@ fn increment(counter: u32) {
 /// Counts a drop on a device.
 #[inline(always)]
 fn count_on(interface: u32) {
-    if let Some(count) = INTERFACE_DROPS.get_ptr_mut(interface) {
-        add_one(count);
+    if let Some(count) = DEVICE_DROPS.get_ptr_mut(device_slot(interface)) {
+        // SAFETY: this CPU's own slot, as above.
+        unsafe { *count += 1 };
     }
 }
 
