@@ -262,8 +262,10 @@ impl Tables {
 
     /// Sets which addresses are the node's own.
     pub fn set_local(&self, addresses: &BTreeSet<Address>) -> Result<(), Error> {
-        self.local.replace(addresses, 1)?;
-        self.change_home(|home| home.with_addresses(addresses))
+        // What is no longer the node's is forgotten in both, also where there is no room for all that is.
+        let replaced = self.local.replace(addresses, 1);
+        self.change_home(|home| home.with_addresses(addresses))?;
+        replaced
     }
 
     /// Whether an address counts as the node's own.
