@@ -1,8 +1,11 @@
-//! How many events the kernel may write, and how often a source may knock.
+//! How often the kernel may learn, and a source may knock.
 
 use crate::Nanoseconds;
 
-/// A token bucket: a second's worth at once, refilled evenly. Of events there is one for each CPU.
+/// How many events each CPU may write until the agent, who reads them, allows as many once more.
+pub const EVENTS_ALLOWED: u64 = 128;
+
+/// A token bucket: a second's worth at once, refilled evenly.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Budget {
@@ -13,7 +16,7 @@ pub struct Budget {
 const _: () = assert!(size_of::<Budget>() == 8);
 
 impl Budget {
-    /// Events a second and CPU.
+    /// What may be learnt a second and CPU.
     pub const RATE: u64 = 128;
 
     const SECOND: Nanoseconds = 1_000_000_000;

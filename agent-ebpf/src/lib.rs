@@ -25,7 +25,7 @@ mod tables;
 mod verdict;
 
 pub use address::{Address, Network};
-pub use budget::Budget;
+pub use budget::{Budget, EVENTS_ALLOWED};
 pub use drops::{DEVICES, Drops, device_slot};
 pub use endpoint::{Asked, Endpoint, Receiver, Tag, Violated};
 pub use event::Event;

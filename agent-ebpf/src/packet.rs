@@ -185,6 +185,19 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
         self.address(1)
     }
 
+    /// The addresses of sender and receiver.
+    #[inline(always)]
+    pub fn addresses(&self) -> (Address, Address) {
+        // Of IPv4 one read has both.
+        match self.version {
+            4 => match self.frame.read(self.at + 12) {
+                Some([a, b, c, d, e, f, g, h]) => (Address::v4([a, b, c, d]), Address::v4([e, f, g, h])),
+                None => (Address::new([0; 16]), Address::new([0; 16])),
+            },
+            _ => (self.source(), self.destination()),
+        }
+    }
+
     /// Whether its frame is for all on the wire or for a group of them (IEEE 802.3, 3.2.3), and so for the node as well.
     #[inline(always)]
     pub fn is_to_group(&self) -> bool {
@@ -401,7 +414,7 @@ fn behind_extensions<F: Frame + ?Sized>(frame: &F, next: u8, at: usize, end: usi
 fn segment<F: Frame + ?Sized>(frame: &F, protocol: Protocol, at: usize, end: usize) -> Found {
     match read_before(frame, at, end) {
         Some(ports) => {
-            let kind = Kind(forgotten(frame, protocol as u8));
+            let kind = Kind(protocol as u8);
             Found { kind, ports, at: usize::from(frame.forget(at as u16)) }
         }
         None => Found::only(Kind::MALFORMED),

@@ -47,12 +47,12 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
         return Verdict::plain(Reason::NotProtected);
     }
 
-    let (source, destination) = (packet.source(), packet.destination());
-    let key = FlowKey::new(segment.protocol, (source, segment.source), (destination, segment.destination));
+    let (source, destination) = packet.addresses();
+    let key = || FlowKey::new(segment.protocol, (source, segment.source), (destination, segment.destination));
     let known = if is_login {
-        tables.flow(&key).map(Flow::session)
+        tables.flow(&key()).map(Flow::session)
     } else if class.is(PortClass::violated(segment.protocol)) {
-        tables.violated(&key)
+        tables.violated(&key())
     } else {
         None
     };

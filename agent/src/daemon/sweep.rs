@@ -91,6 +91,9 @@ impl Daemon {
         self.sweep_locks();
         self.penalties.remove_ended();
         self.audit.summarise();
+        if let Err(error) = self.tables.allow_events() {
+            tracing::warn!("drops are counted, but not told any more: {error}");
+        }
         if look_at_strangers {
             self.look_at_strangers(false);
             self.attach();

@@ -101,7 +101,7 @@ pub(super) const MAPS: [Shape; 26] = [
     Shape::of::<u32, Budget>("LEARN_BUDGET", MapType::PerCpuArray, Entries::Fixed(1)),
     Shape::of::<u32, u64>("COUNTERS", MapType::PerCpuArray, Entries::Fixed(Reason::COUNTERS)),
     Shape::of::<(), ()>("EVENTS", MapType::RingBuf, Entries::Fixed(1 << 18)),
-    Shape::of::<u32, Budget>("EVENT_BUDGET", MapType::PerCpuArray, Entries::Fixed(1)),
+    Shape::of::<u32, u64>("EVENT_TOKENS", MapType::PerCpuArray, Entries::Fixed(1)),
 ];
 
 /// The maps that hold what the verdict goes by; a [`super::Judge`] reads these and no others of the live ones.

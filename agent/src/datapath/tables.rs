@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use agent_ebpf::{
-    Address, Asked, DETAILS_CAPACITY, Drops, Endpoint, Flow, FlowKey, GatedPort, Gates, Grant, Home,
-    Nanoseconds, Network, Node, Penalty, Ports, Reason, Session, SessionId, SocketCookie, carried,
-    device_slot,
+    Address, Asked, DETAILS_CAPACITY, Drops, EVENTS_ALLOWED, Endpoint, Flow, FlowKey, GatedPort, Gates,
+    Grant, Home, Nanoseconds, Network, Node, Penalty, Ports, Reason, Session, SessionId, SocketCookie,
+    carried, device_slot,
 };
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 
 use super::object::DetailsRecord;
 use super::pins::version_directory;
@@ -41,6 +41,7 @@ pub struct Tables {
     pub(super) tags: Tags,
     counters: PerCpuArray<MapData, u64>,
     device_drops: PerCpuArray<MapData, u64>,
+    event_tokens: Mutex<PerCpuArray<MapData, u64>>,
 }
 
 /// Packets counted since the node booted.
@@ -95,6 +96,7 @@ impl Tables {
             tags: Tags::open(directory)?,
             counters: open(directory, "COUNTERS")?,
             device_drops: open(directory, "DEVICE_DROPS")?,
+            event_tokens: Mutex::new(open(directory, "EVENT_TOKENS")?),
         })
     }
 
@@ -167,6 +169,14 @@ impl Tables {
     /// What was dropped of all sessions.
     pub fn all_drops(&self) -> Result<Vec<(SessionId, Drops)>, Error> {
         self.drops.entries()
+    }
+
+    /// Lets the kernel write as many events more, on each CPU, as [`EVENTS_ALLOWED`] says.
+    pub fn allow_events(&self) -> Result<(), Error> {
+        let error = |error| Error::map("EVENT_TOKENS")(error);
+        let cpus = aya::util::nr_cpus().map_err(|(_, why)| error(why.into()))?;
+        let tokens = PerCpuValues::try_from(vec![EVENTS_ALLOWED; cpus]).map_err(|why| error(why.into()))?;
+        lock(&self.event_tokens).set(0, tokens, 0).map_err(error)
     }
 
     /// The packets dropped on a device, by its index, and on those that share its [`device_slot`].

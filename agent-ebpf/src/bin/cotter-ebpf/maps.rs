@@ -76,7 +76,7 @@ pub(crate) static DEVICE_DROPS: PerCpuArray<u64, { DEVICES as usize }> = PerCpuA
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<Event, { 1 << 18 }> = RingBuf::new();
 #[btf_map]
-pub(crate) static EVENT_BUDGET: PerCpuArray<Budget, 1> = PerCpuArray::new();
+pub(crate) static EVENT_TOKENS: PerCpuArray<u64, 1> = PerCpuArray::new();
 
 /// The maps of this node.
 pub(crate) struct Maps;

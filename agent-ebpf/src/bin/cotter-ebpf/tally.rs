@@ -1,14 +1,12 @@
 //! What is counted and told of verdicts.
 #![expect(unsafe_code, reason = "map lookups return references into kernel memory")]
 
-use agent_ebpf::{
-    Address, Drops, Event, Frame, Nanoseconds, Packet, Reason, SessionId, Tables, Verdict, device_slot,
-};
+use agent_ebpf::{Address, Drops, Event, Frame, Packet, Reason, SessionId, Tables, Verdict, device_slot};
 use aya_log_ebpf::debug;
 use aya_log_ebpf::macro_support::{Level, level_enabled};
 
 use crate::frame::Context;
-use crate::maps::{COUNTERS, DEVICE_DROPS, DROPS, EVENT_BUDGET, EVENTS, Maps};
+use crate::maps::{COUNTERS, DEVICE_DROPS, DROPS, EVENT_TOKENS, EVENTS, Maps};
 
 impl Maps {
     /// Adds a packet to the counters of its reason and of the reason that was overruled.
@@ -22,7 +20,7 @@ impl Maps {
 
     /// Remembers a drop, or one that was overruled, with its session and tells the agent.
     ///
-    /// A session's first always gets its event; of the others as many as the budget allows.
+    /// A session's first always gets its event; of the others as many as the agent has allowed.
     #[inline(always)]
     pub(crate) fn report<C: Context, F: Frame>(
         &self,
@@ -30,13 +28,12 @@ impl Maps {
         packet: &Packet<'_, F>,
         verdict: &Verdict,
     ) {
-        let now = self.now();
         if verdict.overruled.is_none() {
             count_on(context.interface());
         }
-        let first = verdict.session != SessionId::NONE && remember(verdict, now);
-        if first || within_budget(now) {
-            tell(context, packet, verdict, now);
+        let first = verdict.session != SessionId::NONE && remember(verdict);
+        if first || take_token() {
+            tell(context, packet, verdict);
         }
         // Asked here, so that who reads no log does not pay for the call: the verifier takes it out.
         if level_enabled(Level::Debug) {
@@ -51,16 +48,16 @@ impl Maps {
 /// Tells the agent. A full ring loses the event; the counters do not.
 #[cold]
 #[inline(never)]
-fn tell<C: Context, F: Frame>(context: &C, packet: &Packet<'_, F>, verdict: &Verdict, now: Nanoseconds) {
+fn tell<C: Context, F: Frame>(context: &C, packet: &Packet<'_, F>, verdict: &Verdict) {
     if let Some(mut record) = EVENTS.reserve(0) {
-        record.write(Event::new(now, packet, verdict, context.interface()));
+        record.write(Event::new(Maps.now(), packet, verdict, context.interface()));
         record.submit(0);
     }
 }
 
 /// Counts in the session's record; true if it is the first of its kind.
 #[inline(never)]
-fn remember(verdict: &Verdict, now: Nanoseconds) -> bool {
+fn remember(verdict: &Verdict) -> bool {
     let Some(drops) = DROPS.get_ptr_mut(verdict.session) else { return false };
     // SAFETY: the verifier knows the entry's size; the agent only reads it.
     let first = unsafe { (*drops).last().is_none() };
@@ -68,7 +65,7 @@ fn remember(verdict: &Verdict, now: Nanoseconds) -> bool {
     let count = unsafe { drops.byte_add(Drops::count_at(verdict.overruled.is_some())) };
     add_one(count.cast());
     // SAFETY: as above; whole words are written, and either of two racing times will do.
-    unsafe { (*drops).seen(now) };
+    unsafe { (*drops).seen(Maps.now()) };
     first
 }
 
@@ -98,10 +95,18 @@ fn count_on(interface: u32) {
     }
 }
 
+/// Takes one of the events that the agent has allowed this CPU: a clock would cost a flood more than all that is counted.
 #[inline(always)]
-fn within_budget(now: Nanoseconds) -> bool {
+fn take_token() -> bool {
+    let Some(tokens) = EVENT_TOKENS.get_ptr_mut(0) else { return false };
     // SAFETY: this CPU's own slot, as above.
-    EVENT_BUDGET.get_ptr_mut(0).is_some_and(|budget| unsafe { (*budget).take(now) })
+    let left = unsafe { tokens.read() };
+    if left == 0 {
+        return false;
+    }
+    // SAFETY: as above. Where the agent fills it up in between, one of two is lost.
+    unsafe { tokens.write(left - 1) };
+    true
 }
 
 /// Adds one where other CPUs may add too; the target has no `AtomicU64::fetch_add`.
