@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use crate::setup::{self, Needs};
-use crate::{cargo, test};
+use crate::{cargo, step};
 
 /// What is told on the command line.
 #[derive(clap::Args)]
@@ -21,7 +21,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         bail!("the demo needs root: it makes network namespaces, runs sshd and loads kernel programs");
     }
     setup::run(Needs::Running)?;
-    test::build()?;
+    build()?;
     let mut play = cargo::command();
     play.args(["run", "--quiet", "--package", "cotter-tests", "--bin", "demo", "--"]);
     if options.logs {
@@ -29,4 +29,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     let status = play.status().context("cannot run the demo")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds the programs that are played with.
+fn build() -> Result<()> {
+    let mut build = cargo::command();
+    build.arg("build");
+    for package in ["cotter-agent", "cotter-authority", "cotter-client", "cotter-hook", "cotter-tests"] {
+        build.args(["--package", package]);
+    }
+    step::run("cargo build: agent, kernel programs, hook, lab", &mut build).map(drop)
 }

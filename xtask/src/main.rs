@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         Task::Vm(options) => vm::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Mutants(options) => mutants::run(&options),
-        Task::Package => package::run().map(|_packages| ExitCode::SUCCESS),
+        Task::Package => package::run(package::Profile::Release).map(|_packages| ExitCode::SUCCESS),
         Task::Lint => lint::run(),
     };
     done.unwrap_or_else(|error| {

@@ -6,22 +6,49 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::setup::{self, Needs};
-use crate::{cargo, step};
+use crate::{cargo, step, test};
 
 /// Whose packages there are: the node's, the authority's, the client's.
 const PACKAGES: [&str; 3] = ["cotter-packaging", "cotter-authority", "cotter-client"];
 
+/// How the programs in the packages are built.
+#[derive(Clone, Copy)]
+pub(crate) enum Profile {
+    /// As they are installed.
+    Release,
+    /// As for tests, most of which is built already.
+    Dev,
+}
+
+impl Profile {
+    /// Its name to cargo.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dev => "dev",
+        }
+    }
+
+    /// Where in the target directory cargo puts what it builds.
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dev => "debug",
+        }
+    }
+}
+
 /// Builds the packages, has lintian look them over, and says where they lie; the node's comes first.
-pub(crate) fn run() -> Result<Vec<PathBuf>> {
+pub(crate) fn run(profile: Profile) -> Result<Vec<PathBuf>> {
     setup::run(Needs::Packaging)?;
-    build()?;
-    PACKAGES.into_iter().map(pack).collect()
+    build(profile)?;
+    PACKAGES.into_iter().map(|package| pack(package, profile)).collect()
 }
 
 /// Packs what is built.
-fn pack(package: &str) -> Result<PathBuf> {
+fn pack(package: &str, profile: Profile) -> Result<PathBuf> {
     let mut deb = cargo::command();
-    deb.args(["deb", "--no-build", "--package", package]);
+    deb.args(["deb", "--no-build", "--strip", "--profile", profile.name(), "--package", package]);
     let printed = step::run(&format!("cargo deb {package}"), &mut deb)?;
     // Its last word is the package's path.
     let package =
@@ -54,33 +81,44 @@ pub(crate) fn next(package: &Path, later: &Path) -> Result<()> {
     step::run("dpkg-deb: the next version of the package", &mut shell).map(drop)
 }
 
-/// Builds everything that `packaging/Cargo.toml` names below `target/release`.
-fn build() -> Result<()> {
-    let mut programs = cargo::command();
-    programs.args(["build", "--release"]);
-    programs.args([
-        "--package",
-        "cotter-agent",
-        "--package",
-        "cotter-authority",
-        "--package",
-        "cotter-client",
-    ]);
-    step::run(
-        "cargo build --release: agent, kernel programs, authority, client (some minutes)",
-        &mut programs,
-    )?;
+/// Builds everything that `packaging/Cargo.toml` names below `target/release`, which is another directory for another
+/// profile.
+fn build(profile: Profile) -> Result<()> {
+    match profile {
+        Profile::Dev => test::build_all()?,
+        Profile::Release => release()?,
+    }
     // Linked statically: it runs in an environment that PAM made.
     let mut hook = cargo::command();
-    hook.args(["rustc", "--release", "--package", "cotter-hook", "--bin", "cotter-hook", "--"])
-        .args(["-C", "target-feature=+crt-static"]);
-    step::run("cargo build --release: hook", &mut hook)?;
-    let release = cargo::target_directory()?.join("release");
+    hook.args([
+        "rustc",
+        "--profile",
+        profile.name(),
+        "--package",
+        "cotter-hook",
+        "--bin",
+        "cotter-hook",
+        "--",
+    ])
+    .args(["-C", "target-feature=+crt-static"]);
+    step::run(&format!("cargo build ({}): hook", profile.name()), &mut hook)?;
+    let directory = cargo::target_directory()?.join(profile.directory());
     // Not for release: the tests have built the libraries like this anyway.
     let mut pages = cargo::command();
-    pages.args(["run", "--package", "cotter-packaging", "--"]).arg(release.join("pages"));
+    pages.args(["run", "--package", "cotter-packaging", "--"]).arg(directory.join("pages"));
     step::run("manual pages and completions", &mut pages)?;
     // The day it was made is no part of it.
     let pack = "gzip -9nf \"$0\"/man?/*.[18]";
-    step::run("gzip", Command::new("sh").args(["-c", pack]).arg(release.join("pages"))).map(drop)
+    step::run("gzip", Command::new("sh").args(["-c", pack]).arg(directory.join("pages"))).map(drop)
+}
+
+/// Builds the programs for release.
+fn release() -> Result<()> {
+    let mut build = cargo::command();
+    build.args(["build", "--release"]);
+    for package in ["cotter-agent", "cotter-authority", "cotter-client"] {
+        build.args(["--package", package]);
+    }
+    step::run("cargo build --release: agent, kernel programs, authority, client (some minutes)", &mut build)
+        .map(drop)
 }

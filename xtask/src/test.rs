@@ -3,13 +3,18 @@
 mod again;
 
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::setup::{self, Needs};
 use crate::{cargo, fuzz, step};
 use again::Again;
+
+/// What builds everything there is to test; with the same features of the same crates as `cargo test --workspace`.
+const ALL: [&str; 3] = ["build", "--workspace", "--all-targets"];
 
 /// What is told on the command line.
 #[derive(clap::Args)]
@@ -32,7 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         bail!("the tests need root: they make network namespaces, run sshd and load kernel programs");
     }
     setup::run(Needs::Running)?;
-    build()?;
+    build_all()?;
     let (mut sum, success) = run_tests(options)?;
     if !success && sum.failed == 0 {
         println!(
@@ -52,23 +57,37 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(if success && sum.failed == 0 && sum.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Builds the programs that the suite runs; `cargo test` alone does not.
-pub(crate) fn build() -> Result<()> {
+/// Builds all tests, and the programs that the suite runs, which `cargo test` alone does not.
+pub(crate) fn build_all() -> Result<()> {
     let mut build = cargo::command();
-    build.args([
-        "build",
-        "--package",
-        "cotter-agent",
-        "--package",
-        "cotter-authority",
-        "--package",
-        "cotter-client",
-        "--package",
-        "cotter-hook",
-        "--package",
-        "cotter-tests",
-    ]);
-    step::run("cargo build: agent, kernel programs, hook, lab", &mut build).map(drop)
+    build.args(ALL);
+    step::run("cargo build: agent, kernel programs, authority, client, tests", &mut build).map(drop)
+}
+
+/// An executable file that cargo has built.
+pub(crate) struct Executable {
+    pub(crate) name: String,
+    /// Of a program or a test.
+    pub(crate) is_test: bool,
+    pub(crate) file: PathBuf,
+}
+
+/// What `build_all` has built.
+pub(crate) fn built() -> Result<Vec<Executable>> {
+    let output = cargo::command().args(ALL).args(["--message-format", "json"]).output()?;
+    if !output.status.success() {
+        bail!("cargo build: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(executable).collect())
+}
+
+/// The executable file that a line of cargo's messages is about.
+fn executable(line: &str) -> Option<Executable> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let file = Path::new(message.get("executable")?.as_str()?).to_owned();
+    let name = message.get("target")?.get("name")?.as_str()?.to_owned();
+    let is_test = message.get("profile")?.get("test")?.as_bool()?;
+    Some(Executable { name, is_test, file })
 }
 
 /// Runs the tests, those that have an authority on each of its storages; what came of them, and whether cargo was content.

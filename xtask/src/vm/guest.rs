@@ -21,9 +21,11 @@ const RESULTS: u64 = 256 << 20;
 /// What to boot, and with what.
 pub(crate) struct Order<'a> {
     pub(crate) kernel: &'a Kernel,
-    pub(crate) disk: &'a Path,
+    pub(crate) disk: PathBuf,
     pub(crate) payload: &'a Payload,
     pub(crate) accelerator: Accelerator,
+    /// Of the suite only what is listed as depending on the kernel is to run.
+    pub(crate) brief: bool,
     /// What does not depend on the kernel is shown elsewhere.
     pub(crate) again: bool,
     /// Another machine stands beside it.
@@ -69,8 +71,9 @@ impl Guest {
         File::create(traces.results())?.set_len(RESULTS)?;
         File::create(traces.words())?;
         let mut qemu = machine(order, PROCESSORS, MEMORY);
+        let brief = if order.brief { "cotter.brief" } else { "" };
         let again = if order.again { "cotter.again" } else { "" };
-        qemu.arg("-append").arg(command_line(&format!("{} {again}", order.accelerator.word())));
+        qemu.arg("-append").arg(command_line(&format!("{} {brief} {again}", order.accelerator.word())));
         qemu.arg("-serial").arg(to_file(&traces.serial())).arg("-serial").arg(to_file(&traces.words()));
         qemu.arg("-drive").arg(drive("results", &traces.results(), "off"));
         qemu.args(["-device", "virtio-blk-pci,drive=results,serial=results"]);
@@ -154,7 +157,7 @@ fn machine(order: &Order, processors: &str, memory: &str) -> Command {
     qemu.arg("-kernel").arg(order.kernel.image());
     // The kernel has drivers for NVMe and ext4 built in: no initial file system is needed. With a second such device
     // their names would race.
-    qemu.arg("-drive").arg(drive("root", order.disk, "on")).args(["-device", "nvme,drive=root,serial=root"]);
+    qemu.arg("-drive").arg(drive("root", &order.disk, "on")).args(["-device", "nvme,drive=root,serial=root"]);
     qemu.arg("-drive").arg(drive("payload", &order.payload.archive, "on"));
     qemu.args(["-device", "virtio-blk-pci,drive=payload,serial=payload", "-device", "virtio-rng-pci"]);
     qemu

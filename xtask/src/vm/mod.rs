@@ -16,6 +16,7 @@ mod payload;
 mod verdict;
 
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -35,7 +36,8 @@ pub(crate) struct Options {
     /// Keep logs and results also if all is well
     #[arg(long)]
     keep: bool,
-    /// Leave out what does not depend on the kernel in all guests that software runs, not only in the second
+    /// Build the packages as tests are built, and run of the suite only what is listed as depending on the kernel in guests
+    /// that software runs
     #[arg(long)]
     brief: bool,
     /// Open a root shell in the guest instead of running the tests; `poweroff` leaves it
@@ -55,7 +57,7 @@ enum Choice {
     Later,
     /// The newest of Debian's backports, as an early warning
     Newest,
-    /// 6.1 and 6.12, one after the other
+    /// 6.1 and 6.12, beside each other
     All,
 }
 
@@ -82,21 +84,34 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     setup::run(Needs::Vm)?;
     let _lock = cache::lock()?;
-    let payload = Payload::build(&options.filter)?;
+    let payload = Payload::build(&options.filter, options.brief)?;
     let root = image::root()?;
     let kernels: Vec<Kernel> =
         series.iter().map(|series| kernel::unpacked(*series)).collect::<Result<_>>()?;
     let accelerator = Accelerator::find(&kernels)?;
     let peer = payload::checks_the_node(&options.filter);
-    let mut all_well = true;
+    let mut orders = Vec::new();
     for (number, kernel) in kernels.iter().enumerate() {
         let disk = image::disk(&root, kernel)?;
-        let again = options.brief || number > 0;
-        let order = Order { kernel, disk: &disk, payload: &payload, accelerator, again, peer };
-        if options.shell {
-            return guest::shell(&order);
-        }
-        all_well &= verdict::of(&order, options.keep)?;
+        let (brief, again) = (options.brief, options.brief || number > 0);
+        orders.push(Order { kernel, disk, payload: &payload, accelerator, brief, again, peer });
     }
+    if let (true, Some(order)) = (options.shell, orders.first()) {
+        return guest::shell(order);
+    }
+    let all_well = all_at_once(&orders, options.keep)?;
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the guests beside each other: the tests of each come one by one, and wait most of the time.
+fn all_at_once(orders: &[Order], keep: bool) -> Result<bool> {
+    let ends: Vec<Result<bool>> = thread::scope(|scope| {
+        let guests: Vec<_> =
+            orders.iter().map(|order| scope.spawn(move || verdict::of(order, keep))).collect();
+        guests
+            .into_iter()
+            .map(|guest| guest.join().unwrap_or_else(|_| bail!("a guest's thread panicked")))
+            .collect()
+    });
+    ends.into_iter().try_fold(true, |all, end| Ok(end? && all))
 }
