@@ -1,5 +1,7 @@
 //! The bytes that packets are found in.
 
+use crate::{Found, Step};
+
 /// No header that is read begins behind this offset: extension headers are bounded. The verifier wants it below 64 KiB.
 pub const FARTHEST: usize = 0x7fff;
 
@@ -19,6 +21,20 @@ pub trait Frame {
     #[inline(always)]
     fn forget(&self, number: u16) -> u16 {
         number
+    }
+
+    // Loops over what packets carry; the kernel's verifier is to walk them only once, whatever the way to them.
+
+    /// Answered by [`Found::behind_extensions`].
+    #[inline(always)]
+    fn behind_extensions(&self, next: u8, at: usize, end: usize) -> Found {
+        Found::behind_extensions(self, next, at, end)
+    }
+
+    /// Answered by [`Step::of`].
+    #[inline(always)]
+    fn step(&self, at: usize, end: usize) -> Step {
+        Step::of(self, at, end)
     }
 }
 

@@ -189,7 +189,9 @@ impl PrefilterBits {
 /// The bit of a word that the six bits of a number say which follow the first `behind`.
 #[inline(always)]
 const fn one(mixed: u64, behind: u32) -> u64 {
-    1 << (mixed << behind >> (u64::BITS - u64::BITS.trailing_zeros()))
+    const BIT: u32 = u64::BITS.trailing_zeros();
+
+    1 << (mixed >> (u64::BITS - BIT - behind) & (u64::BITS as u64 - 1))
 }
 
 #[cfg(test)]

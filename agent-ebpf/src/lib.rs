@@ -11,6 +11,7 @@ mod drops;
 mod endpoint;
 mod event;
 mod flow;
+mod found;
 mod frame;
 mod grant;
 mod home;
@@ -21,7 +22,9 @@ mod port;
 mod reason;
 mod record;
 mod session;
+mod standing;
 mod tables;
+mod tcp;
 mod verdict;
 
 pub use address::{Address, Network};
@@ -30,16 +33,19 @@ pub use drops::{DEVICES, Drops, device_slot};
 pub use endpoint::{Asked, Endpoint, Receiver, Tag, Violated};
 pub use event::Event;
 pub use flow::{Flow, FlowKey, SocketCookie};
+pub use found::{EXTENSION_HEADERS, Found};
 pub use frame::{FARTHEST, Frame};
 pub use grant::{GatedPort, Gates, Grant, PrefilterBits};
 pub use home::Home;
 pub use mode::Mode;
 pub use node::{Node, Penalty};
-pub use packet::{Content, EXTENSION_HEADERS, KNOCK, Layer, Packet, Protocol, Segment, Step};
+pub use packet::{Content, KNOCK, Layer, Packet, Protocol, Segment};
 pub use port::{Port, PortClass, Ports};
 pub use reason::{Action, Reason, carried};
 pub use session::{HeldEndpoints, Session, SessionId, SessionState};
+pub use standing::Standing;
 pub use tables::Tables;
+pub use tcp::Step;
 pub use verdict::{Verdict, is_granted, verdict, verdict_at_socket};
 
 /// The version of the maps' shapes and of what the records in them mean.

@@ -12,17 +12,12 @@
 //! - A TCP header whose flags are cut off, or a SYN's that is cut off anywhere, is [`Step::Unreadable`]. The stack drops
 //!   such a whole packet itself; of a first fragment the rest would follow unseen (RFC 1858, 3).
 
+use crate::found::{Found, Kind};
 use crate::frame::FARTHEST;
-use crate::{Address, Frame, Port};
-
-/// How many IPv6 extension headers a packet may carry.
-pub const EXTENSION_HEADERS: usize = 8;
+use crate::{Address, Frame, Port, Step};
 
 /// What knocks begin with: their name and version.
 pub const KNOCK: [u8; 8] = *b"ctknock\x01";
-
-/// The length in bytes of a TCP header without options (RFC 9293, 3.1).
-const TCP_HEADER: usize = 20;
 
 /// How many VLAN tags (802.1Q, 802.1ad) a frame may carry.
 const VLAN_TAGS: usize = 2;
@@ -69,19 +64,6 @@ pub struct Segment {
     at: usize,
 }
 
-/// What a TCP segment does to its connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
-    /// It asks for a new one: SYN without ACK.
-    Open,
-    /// It asks for a further subflow of a multipath connection: a SYN with the option `MP_JOIN`.
-    Join,
-    /// Anything else.
-    Continue,
-    /// Its flags lie behind the packet's end, or those of a SYN do not but the end of its header does.
-    Unreadable,
-}
-
 /// What a packet carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Content {
@@ -110,34 +92,6 @@ pub struct Packet<'f, F: Frame + ?Sized> {
     /// The offset behind the last byte that the IP header claims.
     end: usize,
     found: Found,
-}
-
-#[derive(Clone, Copy)]
-struct Found {
-    kind: Kind,
-    ports: [u8; 4],
-    at: usize,
-}
-
-/// What a packet carries, as a number.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Kind(u8);
-
-impl Kind {
-    const TCP: Self = Self(Protocol::Tcp as u8);
-    const UDP: Self = Self(Protocol::Udp as u8);
-    // Of protocols that are not told apart.
-    const NOT_IP: Self = Self(0xf0);
-    const FRAGMENT: Self = Self(0xf1);
-    const PORTLESS: Self = Self(0xf2);
-    const MALFORMED: Self = Self(0xf3);
-}
-
-impl Found {
-    #[inline(always)]
-    const fn only(kind: Kind) -> Self {
-        Self { kind, ports: [0; 4], at: 0 }
-    }
 }
 
 impl<'f, F: Frame + ?Sized> Packet<'f, F> {
@@ -217,44 +171,7 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
     /// What a TCP segment does to its connection.
     #[inline(always)]
     pub fn step(&self, segment: &Segment) -> Step {
-        const SYN: u8 = 0x02;
-        const ACK: u8 = 0x10;
-
-        let Some([offset, flags]) = self.read(segment.at + 12) else { return Step::Unreadable };
-        if flags & (SYN | ACK) != SYN {
-            return Step::Continue;
-        }
-        let length = usize::from(offset >> 4) * 4;
-        if length < TCP_HEADER || self.read::<2>(segment.at + length - 2).is_none() {
-            return Step::Unreadable;
-        }
-        if self.joins_multipath(segment.at, length) { Step::Join } else { Step::Open }
-    }
-
-    /// Whether there is an option `MP_JOIN` (RFC 8684, 3.2) in the TCP header at this offset and of this length.
-    #[inline(always)]
-    fn joins_multipath(&self, at: usize, length: usize) -> bool {
-        const END: u8 = 0;
-        const PADDING: u8 = 1;
-        const MPTCP: u8 = 30;
-        const MP_JOIN: u8 = 1;
-
-        let mut option = TCP_HEADER;
-        // Of 40 bytes of options there are at most 40; the shortest MP_JOIN takes more than three.
-        for _ in 0..40 {
-            if option + 3 > length {
-                return false;
-            }
-            let Some([kind, length, subtype]) = self.read(at + option) else { return false };
-            option += match (kind, length) {
-                (END, _) => return false,
-                (PADDING, _) => 1,
-                (_, 0 | 1) => return false,
-                (MPTCP, _) if subtype >> 4 == MP_JOIN => return true,
-                (_, length) => usize::from(length),
-            };
-        }
-        false
+        self.frame.step(segment.at, self.end)
     }
 
     #[inline(always)]
@@ -300,8 +217,8 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
         let fragment = u16::from_be_bytes([header[6] & 0x1f, header[7]]);
         let found = match header[9] {
             _ if fragment != 0 => Found::only(Kind::FRAGMENT),
-            6 => segment(frame, Protocol::Tcp, at + length, end),
-            17 => segment(frame, Protocol::Udp, at + length, end),
+            6 => Found::segment(frame, Protocol::Tcp, at + length, end),
+            17 => Found::segment(frame, Protocol::Udp, at + length, end),
             _ => Found::only(Kind::PORTLESS),
         };
         Some(Self {
@@ -323,7 +240,7 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
         }
         let payload = usize::from(u16::from_be_bytes([header[4], header[5]]));
         let end = claimed_end(at + 40, payload);
-        let found = behind_extensions(frame, header[6], at + 40, end);
+        let found = frame.behind_extensions(header[6], at + 40, end);
         Some(Self {
             frame,
             version: forgotten(frame, 6),
@@ -350,11 +267,6 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
     fn address_v6(&self, at: usize) -> Option<Address> {
         Some(Address::from_words([self.frame.word(at)?, self.frame.word(at + 8)?]))
     }
-
-    #[inline(always)]
-    fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
-        read_before(self.frame, at, self.end)
-    }
 }
 
 /// The offset behind `length` bytes from `start`; of no length, behind everything.
@@ -367,56 +279,4 @@ fn claimed_end(start: usize, length: usize) -> usize {
 #[inline(always)]
 fn forgotten<F: Frame + ?Sized>(frame: &F, number: u8) -> u8 {
     frame.forget(u16::from(number)) as u8
-}
-
-#[inline(always)]
-fn read_before<F: Frame + ?Sized, const N: usize>(frame: &F, at: usize, end: usize) -> Option<[u8; N]> {
-    if at + N > end {
-        return None;
-    }
-    frame.read(at)
-}
-
-/// Walks the chain of extension headers to what the packet carries.
-#[inline(always)]
-fn behind_extensions<F: Frame + ?Sized>(frame: &F, next: u8, at: usize, end: usize) -> Found {
-    const HOP_BY_HOP: u8 = 0;
-    const ROUTING: u8 = 43;
-    const FRAGMENT: u8 = 44;
-    const AUTHENTICATION: u8 = 51;
-    const DESTINATION: u8 = 60;
-
-    let (mut next, mut at) = (next, at);
-    for _ in 0..=EXTENSION_HEADERS {
-        match next {
-            6 => return segment(frame, Protocol::Tcp, at, end),
-            17 => return segment(frame, Protocol::Udp, at, end),
-            HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION => {}
-            _ => return Found::only(Kind::PORTLESS),
-        }
-        let Some([following, length, high, low]) = read_before(frame, at, end) else {
-            return Found::only(Kind::MALFORMED);
-        };
-        at += match next {
-            // Offset in the upper 13 bits; the rest are flags.
-            FRAGMENT if u16::from_be_bytes([high, low]) >> 3 != 0 => return Found::only(Kind::FRAGMENT),
-            FRAGMENT => 8,
-            AUTHENTICATION => (usize::from(length) + 2) * 4,
-            _ => (usize::from(length) + 1) * 8,
-        };
-        at = usize::from(frame.forget(at as u16));
-        next = following;
-    }
-    Found::only(Kind::MALFORMED)
-}
-
-#[inline(always)]
-fn segment<F: Frame + ?Sized>(frame: &F, protocol: Protocol, at: usize, end: usize) -> Found {
-    match read_before(frame, at, end) {
-        Some(ports) => {
-            let kind = Kind(protocol as u8);
-            Found { kind, ports, at: usize::from(frame.forget(at as u16)) }
-        }
-        None => Found::only(Kind::MALFORMED),
-    }
 }

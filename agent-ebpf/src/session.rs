@@ -60,7 +60,7 @@ pub enum HeldEndpoints {
 
 impl HeldEndpoints {
     /// What a record's byte means. One that is not known holds everything.
-    const fn from_byte(byte: u8) -> Self {
+    pub(crate) const fn from_byte(byte: u8) -> Self {
         match byte {
             0 => Self::None,
             1 => Self::Udp,

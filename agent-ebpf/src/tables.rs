@@ -2,7 +2,7 @@
 
 use crate::{
     Address, Asked, Flow, FlowKey, GatedPort, Gates, Grant, Nanoseconds, Node, Penalty, Port, PortClass,
-    Session, SessionId, SocketCookie, is_granted,
+    Session, SessionId, SocketCookie, Standing, is_granted,
 };
 
 /// What the verdict must know of the node; maps in the kernel, plain collections in tests.
@@ -17,6 +17,14 @@ pub trait Tables {
     fn flow(&self, key: &FlowKey) -> Option<&Flow>;
     /// What is known of this session?
     fn session(&self, id: SessionId) -> Option<&Session>;
+    /// How does this source stand to this session? Answered by [`Standing::of`]; the kernel's verifier is to walk that only
+    /// once, like all that is answered here.
+    fn standing(&self, id: SessionId, source: Address) -> Standing
+    where
+        Self: Sized,
+    {
+        Standing::of(id, source, self)
+    }
     /// Whose endpoint, which still is what it was, was sent this before and may not receive it?
     fn violated(&self, key: &FlowKey) -> Option<SessionId>;
     /// Has this socket sent there of its own accord?
@@ -25,7 +33,7 @@ pub trait Tables {
     fn may_have_grant(&self, source: Address) -> bool;
     /// What has been granted to this source?
     fn grant(&self, source: Address) -> Option<&Grant>;
-    /// May this source reach this gated port? Answered by [`is_granted`]; the kernel's verifier is to walk that only once.
+    /// May this source reach this gated port? Answered by [`is_granted`].
     fn is_granted(&self, source: Address, port: GatedPort, is_login: bool) -> bool
     where
         Self: Sized,

@@ -1,9 +1,9 @@
 //! The packet policy.
 
-use crate::packet::{Content, Step};
+use crate::packet::Content;
 use crate::{
-    Action, Address, Asked, Flow, FlowKey, Frame, GatedPort, Gates, Grant, Mode, Packet, PortClass, Protocol,
-    Reason, Receiver, Session, SessionId, SessionState, Tables,
+    Action, Address, Asked, Flow, FlowKey, Frame, GatedPort, Gates, Grant, HeldEndpoints, Mode, Packet,
+    PortClass, Protocol, Reason, Receiver, SessionId, SessionState, Standing, Step, Tables,
 };
 
 /// Why a packet passes or is dropped.
@@ -48,6 +48,8 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
     }
 
     let (source, destination) = packet.addresses();
+    // Asked before it must be known: of a flood's sources each takes the kernel to another part of a large table.
+    let may_be_granted = is_gated && tables.may_have_grant(source);
     let key = || FlowKey::new(segment.protocol, (source, segment.source), (destination, segment.destination));
     let known = if is_login {
         tables.flow(&key()).map(Flow::session)
@@ -71,7 +73,7 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
     let is_local = || tables.is_local(destination) || (is_gated || is_knock) && packet.is_to_group();
     let reason = if !is_local() {
         Reason::NotLocal
-    } else if is_gated && !(tables.may_have_grant(source) && tables.is_granted(source, gate, is_login)) {
+    } else if is_gated && !(may_be_granted && tables.is_granted(source, gate, is_login)) {
         Reason::NoGrant
     } else if is_knock {
         match packet.is_knock(&segment) {
@@ -132,9 +134,9 @@ pub fn verdict_at_socket<F: Frame + ?Sized>(
     if node == Mode::Off || !tag.is_open() && tables.session(tag.session()).is_none() {
         return Verdict::plain(Reason::NotProtected);
     }
-    of_session(tag.session(), node, source, tables, |session| {
+    of_session(tag.session(), node, source, tables, |endpoints| {
         tag.is_open()
-            && session.endpoints().has(tag.protocol())
+            && endpoints.has(tag.protocol())
             && !is_answer(packet.content(), source, receiver, tables)
     })
 }
@@ -146,23 +148,12 @@ fn of_session(
     node: Mode,
     source: Address,
     tables: &impl Tables,
-    is_held: impl FnOnce(&Session) -> bool,
+    is_held: impl FnOnce(HeldEndpoints) -> bool,
 ) -> Verdict {
-    let Some(session) = tables.session(id) else {
-        return conclude(Reason::SessionCut, id, node, source, tables);
-    };
-    let reason = if session.state() == SessionState::Cut {
-        Reason::SessionCut
-    } else if session.is_over(|| tables.now()) {
-        Reason::SessionExpired
-    } else if session.admits(source) {
-        Reason::Pinned
-    } else if is_held(session) {
-        Reason::AddressMismatch
-    } else {
-        Reason::NotProtected
-    };
-    conclude(reason, id, node.weaker(session.mode()), source, tables)
+    let Standing { reason, mode, endpoints } = tables.standing(id, source);
+    let is_elsewhere = reason == Reason::AddressMismatch;
+    let reason = if is_elsewhere && !is_held(endpoints) { Reason::NotProtected } else { reason };
+    conclude(reason, id, node.weaker(mode), source, tables)
 }
 
 /// Whether a datagram comes from whom its socket has turned to by itself.

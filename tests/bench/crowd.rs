@@ -69,6 +69,7 @@ fn fill(tables: &Tables) -> Result<()> {
     let gated = GatedPort::new(Protocol::Tcp, Port::new(GATED_PORT));
     tables.set_gates(&[(gated, Gates::NONE.with(0))].into())?;
     tables.set_local(&BTreeSet::from([Address::from(NODE_V4)]))?;
+    tables.set_never_drop(&[])?;
     tables.set_node(&Node::in_mode(Mode::Enforce))?;
     for number in 0..SIZE {
         enter(tables, number).with_context(|| format!("session {number} of {SIZE}"))?;

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, ensure};
 use aya::EbpfLoader;
+use aya::maps::xdp::DevMap;
 use lab::frames::Frame;
 use lab::{ALICE, Lab, Place};
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
@@ -51,15 +52,19 @@ impl Flood {
         let (node, alice) = (lab.node().clone(), lab.alice());
         let (from, door) = (device(&alice, DEVICE)?, device(&node, ALICE.device)?);
         let index = from["ifindex"].as_u64().context("a device without an index")? as u32;
+        let mut packet = frame.ethernet();
+        packet[..12].copy_from_slice(&[mac(&door)?, mac(&from)?].concat());
+        let sum = sum_of_the_rest(&packet);
         let (first, pin) = (sources.first.to_bits(), format!("/sys/fs/bpf/{name}"));
         let program = alice.enter(|| {
             let mut loader = EbpfLoader::new();
-            loader.override_global("DEVICE", &index, true);
+            loader.override_global("SUM", &sum, true);
             loader.override_global("FIRST", &first, true).override_global("COUNT", &sources.count, true);
-            Program::load_by(&mut loader, object, "flood", &pin)
+            let mut ebpf = loader.load(object)?;
+            let mut ways: DevMap<_> = ebpf.map_mut("WAY_OUT").context("WAY_OUT")?.try_into()?;
+            ways.set(0, index, None, 0)?;
+            Program::load_of(&mut ebpf, "flood", &pin)
         })??;
-        let mut packet = frame.ethernet();
-        packet[..12].copy_from_slice(&[mac(&door)?, mac(&from)?].concat());
         Ok(Self { program, packet, node, alice })
     }
 
@@ -81,6 +86,12 @@ impl Flood {
         let count = self.node.read(format!("/sys/class/net/{}/statistics/rx_packets", ALICE.device))?;
         count.trim().parse().context("a count of packets")
     }
+}
+
+/// The sum, as for a checksum (RFC 1071), of what is in a frame's IPv4 header beside checksum and source.
+fn sum_of_the_rest(frame: &[u8]) -> u32 {
+    let words = frame[14..34].chunks(2).map(|word| u32::from(u16::from_ne_bytes([word[0], word[1]])));
+    words.enumerate().filter(|(place, _)| !(5..8).contains(place)).map(|(_, word)| word).sum()
 }
 
 fn this_processor() -> CpuSet {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use aya::EbpfLoader;
 use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
+use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
 use lab::{ALICE, Lab};
 use rustix::time::{ClockId, clock_gettime};
@@ -36,7 +36,11 @@ impl Program {
 
     /// Loads a program of an object as the loader is told to, and pins it.
     pub(crate) fn load_by(loader: &mut EbpfLoader<'_>, object: &[u8], name: &str, pin: &str) -> Result<Self> {
-        let mut ebpf = loader.load(object)?;
+        Self::load_of(&mut loader.load(object)?, name, pin)
+    }
+
+    /// Loads a program of what has been loaded, and pins it.
+    pub(crate) fn load_of(ebpf: &mut Ebpf, name: &str, pin: &str) -> Result<Self> {
         let program: &mut Xdp = ebpf.program_mut(name).with_context(|| name.to_owned())?.try_into()?;
         program.load().with_context(|| name.to_owned())?;
         program.pin(pin).with_context(|| pin.to_owned())?;

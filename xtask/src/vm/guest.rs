@@ -26,10 +26,22 @@ pub(crate) struct Order<'a> {
     pub(crate) accelerator: Accelerator,
     /// Of the suite only what is listed as depending on the kernel is to run.
     pub(crate) brief: bool,
-    /// What does not depend on the kernel is shown elsewhere.
-    pub(crate) again: bool,
+    /// Another guest, with an older kernel, has shown what does not depend on the kernel.
+    pub(crate) second: bool,
     /// Another machine stands beside it.
     pub(crate) peer: bool,
+}
+
+impl Order<'_> {
+    /// What the guest is told of what it is to leave out.
+    fn words(&self) -> &'static str {
+        match (self.brief, self.second) {
+            (false, false) => "",
+            (false, true) => "cotter.again cotter.second",
+            (true, false) => "cotter.brief cotter.again",
+            (true, true) => "cotter.brief cotter.again cotter.second",
+        }
+    }
 }
 
 /// A guest that runs what it was given; it ends when dropped.
@@ -71,9 +83,7 @@ impl Guest {
         File::create(traces.results())?.set_len(RESULTS)?;
         File::create(traces.words())?;
         let mut qemu = machine(order, PROCESSORS, MEMORY);
-        let brief = if order.brief { "cotter.brief" } else { "" };
-        let again = if order.again { "cotter.again" } else { "" };
-        qemu.arg("-append").arg(command_line(&format!("{} {brief} {again}", order.accelerator.word())));
+        qemu.arg("-append").arg(command_line(&format!("{} {}", order.accelerator.word(), order.words())));
         qemu.arg("-serial").arg(to_file(&traces.serial())).arg("-serial").arg(to_file(&traces.words()));
         qemu.arg("-drive").arg(drive("results", &traces.results(), "off"));
         qemu.args(["-device", "virtio-blk-pci,drive=results,serial=results"]);

@@ -16,7 +16,6 @@ mod payload;
 mod verdict;
 
 use std::process::ExitCode;
-use std::thread;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -57,7 +56,7 @@ enum Choice {
     Later,
     /// The newest of Debian's backports, as an early warning
     Newest,
-    /// 6.1 and 6.12, beside each other
+    /// 6.1 and 6.12, one after the other
     All,
 }
 
@@ -90,28 +89,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         series.iter().map(|series| kernel::unpacked(*series)).collect::<Result<_>>()?;
     let accelerator = Accelerator::find(&kernels)?;
     let peer = payload::checks_the_node(&options.filter);
-    let mut orders = Vec::new();
+    let mut all_well = true;
     for (number, kernel) in kernels.iter().enumerate() {
         let disk = image::disk(&root, kernel)?;
-        let (brief, again) = (options.brief, options.brief || number > 0);
-        orders.push(Order { kernel, disk, payload: &payload, accelerator, brief, again, peer });
+        let (brief, second) = (options.brief, number > 0);
+        let order = Order { kernel, disk, payload: &payload, accelerator, brief, second, peer };
+        if options.shell {
+            return guest::shell(&order);
+        }
+        all_well &= verdict::of(&order, options.keep)?;
     }
-    if let (true, Some(order)) = (options.shell, orders.first()) {
-        return guest::shell(order);
-    }
-    let all_well = all_at_once(&orders, options.keep)?;
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Runs the guests beside each other: the tests of each come one by one, and wait most of the time.
-fn all_at_once(orders: &[Order], keep: bool) -> Result<bool> {
-    let ends: Vec<Result<bool>> = thread::scope(|scope| {
-        let guests: Vec<_> =
-            orders.iter().map(|order| scope.spawn(move || verdict::of(order, keep))).collect();
-        guests
-            .into_iter()
-            .map(|guest| guest.join().unwrap_or_else(|_| bail!("a guest's thread panicked")))
-            .collect()
-    });
-    ends.into_iter().try_fold(true, |all, end| Ok(end? && all))
 }

@@ -1,7 +1,12 @@
 //! Numbers drawn by lot, of as many as are set when a program is loaded.
 #![expect(unsafe_code, reason = "settings are exported symbols, and read where they are")]
 
-use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
+use aya_ebpf::btf_maps::PerCpuArray;
+use aya_ebpf::macros::btf_map;
+
+/// Where each processor is in its row of numbers.
+#[btf_map]
+static DRAWN: PerCpuArray<u64, 1, 0> = PerCpuArray::new();
 
 /// The first of the numbers.
 #[unsafe(no_mangle)]
@@ -13,10 +18,21 @@ static COUNT: u32 = 1;
 /// Any of them.
 #[inline(always)]
 pub(crate) fn any() -> u32 {
-    // SAFETY: asks for a number.
-    let drawn = u64::from(unsafe { bpf_get_prandom_u32() });
-    let nth = (drawn * u64::from(setting(&COUNT))) >> 32;
+    let nth = (next() * u64::from(setting(&COUNT))) >> 32;
     setting(&FIRST).wrapping_add(nth as u32)
+}
+
+/// The next of a row of numbers of 32 bits without order (Knuth, The Art of Computer Programming, 3.3.4): the kernel's helper
+/// would take longer than some of what is measured.
+#[inline(always)]
+fn next() -> u64 {
+    let Some(state) = DRAWN.get_ptr_mut(0) else { return 0 };
+    // SAFETY: this processor's own slot, and nothing else runs here meanwhile.
+    let last = unsafe { state.read() };
+    let next = last.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    // SAFETY: as above.
+    unsafe { state.write(next) };
+    next >> 32
 }
 
 /// A number that is set when the program is loaded.

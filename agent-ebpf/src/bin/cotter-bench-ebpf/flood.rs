@@ -7,22 +7,24 @@
 use core::net::Ipv4Addr;
 
 use aya_ebpf::bindings::xdp_action::XDP_ABORTED;
-use aya_ebpf::helpers::generated::bpf_redirect;
-use aya_ebpf::macros::xdp;
+use aya_ebpf::btf_maps::DevMap;
+use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 
 use crate::draw;
 
-/// The length of Ethernet's header.
-const ETHERNET: usize = 14;
-/// IPv4's header without options, in words of two bytes, and where in it the checksum and the source are.
-type Header = [u16; 10];
-const CHECKSUM: usize = 5;
-const SOURCE: usize = 6;
+/// Where in a frame the checksum of its IPv4 header is, and the source behind it.
+const CHECKSUM: usize = 14 + 10;
 
-/// The index of the device that a flood leaves by.
+/// The checksum and the source.
+type Fields = [u16; 3];
+
+/// The device that a flood leaves by.
+#[btf_map]
+static WAY_OUT: DevMap<1> = DevMap::new();
+/// The sum of what else is in the header, in words of two bytes as they are read.
 #[unsafe(no_mangle)]
-static DEVICE: u32 = 0;
+static SUM: u32 = 0;
 
 /// Sends the packet out of the device, from any of the addresses.
 #[xdp(frags)]
@@ -30,34 +32,27 @@ fn flood(context: XdpContext) -> u32 {
     if depart(&context).is_none() {
         return XDP_ABORTED;
     }
-    // SAFETY: takes numbers alone.
-    unsafe { bpf_redirect(draw::setting(&DEVICE), 0) as u32 }
+    WAY_OUT.redirect(0, 0).unwrap_or(XDP_ABORTED)
 }
 
 /// Gives the packet any of the addresses as its source, and a checksum that fits.
 #[inline(always)]
 fn depart(context: &XdpContext) -> Option<()> {
-    let header = context.data() + ETHERNET;
-    if header + size_of::<Header>() > context.data_end() {
+    let fields = context.data() + CHECKSUM;
+    if fields + size_of::<Fields>() > context.data_end() {
         return None;
     }
-    let header = header as *mut Header;
-    // SAFETY: the comparison above proves that it lies in the packet.
-    let mut words = unsafe { header.read_unaligned() };
     let [a, b, c, d] = Ipv4Addr::from(draw::any()).octets();
-    words[SOURCE] = u16::from_ne_bytes([a, b]);
-    words[SOURCE + 1] = u16::from_ne_bytes([c, d]);
-    words[CHECKSUM] = 0;
-    words[CHECKSUM] = checksum(&words);
-    // SAFETY: as above.
-    unsafe { header.write_unaligned(words) };
+    let source = [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])];
+    // SAFETY: the comparison above proves that they lie in the packet.
+    unsafe { (fields as *mut Fields).write_unaligned([checksum(source), source[0], source[1]]) };
     Some(())
 }
 
 /// RFC 1071; it comes out in the order of bytes that the words were read in.
 #[inline(always)]
-fn checksum(words: &Header) -> u16 {
-    let sum: u32 = words.iter().map(|word| u32::from(*word)).sum();
+fn checksum(source: [u16; 2]) -> u16 {
+    let sum = draw::setting(&SUM) + u32::from(source[0]) + u32::from(source[1]);
     let once = (sum >> 16) + (sum & 0xffff);
     !((once >> 16) + once) as u16
 }

@@ -6,6 +6,8 @@
 #[path = "../cotter-ebpf/frame.rs"]
 #[expect(dead_code, reason = "the production programs use the rest")]
 mod frame;
+#[path = "../cotter-ebpf/walks.rs"]
+mod walks;
 
 mod draw;
 mod flood;

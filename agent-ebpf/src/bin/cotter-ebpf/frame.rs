@@ -3,12 +3,14 @@
 
 use core::ffi::c_void;
 
-use agent_ebpf::{FARTHEST, Frame, SocketCookie};
+use agent_ebpf::{FARTHEST, Found, Frame, SocketCookie, Step};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
 };
 use aya_ebpf::programs::{BtfTracePointContext, SkBuffContext, TcContext, XdpContext};
+
+use crate::walks;
 
 /// A context that holds a packet.
 pub(crate) trait Context: EbpfContext {
@@ -25,6 +27,10 @@ pub(crate) trait Context: EbpfContext {
     /// # Safety
     /// `into` must be valid for writing `length` bytes.
     unsafe fn load(&self, at: u32, into: *mut c_void, length: u32);
+    /// [`Found::behind_extensions`], by the global function for this context.
+    fn behind_extensions(&self, next: u8, at: usize, end: usize) -> Found;
+    /// [`Step::of`], by the global function for this context.
+    fn step(&self, at: usize, end: usize) -> Step;
 }
 
 impl Context for XdpContext {
@@ -54,6 +60,16 @@ impl Context for XdpContext {
         // SAFETY: the context is the kernel's, and the caller promises the buffer.
         let _zeroed = unsafe { bpf_xdp_load_bytes(self.ctx, at, into, length) };
     }
+
+    #[inline(always)]
+    fn behind_extensions(&self, next: u8, at: usize, end: usize) -> Found {
+        Found::from_number(walks::cotter_xdp_extensions(self.ctx, next.into(), at as u32, end as u32))
+    }
+
+    #[inline(always)]
+    fn step(&self, at: usize, end: usize) -> Step {
+        Step::from_number(walks::cotter_xdp_step(self.ctx, at as u32, end as u32))
+    }
 }
 
 impl Context for TcContext {
@@ -82,6 +98,16 @@ impl Context for TcContext {
     unsafe fn load(&self, at: u32, into: *mut c_void, length: u32) {
         // SAFETY: the context is the kernel's, and the caller promises the buffer.
         let _zeroed = unsafe { bpf_skb_load_bytes(self.as_ptr(), at, into, length) };
+    }
+
+    #[inline(always)]
+    fn behind_extensions(&self, next: u8, at: usize, end: usize) -> Found {
+        Found::from_number(walks::cotter_skb_extensions(self.skb.skb, next.into(), at as u32, end as u32))
+    }
+
+    #[inline(always)]
+    fn step(&self, at: usize, end: usize) -> Step {
+        Step::from_number(walks::cotter_skb_step(self.skb.skb, at as u32, end as u32))
     }
 }
 
@@ -115,17 +141,36 @@ impl Context for SkBuffContext {
         // SAFETY: the context is the kernel's, and the caller promises the buffer.
         let _zeroed = unsafe { bpf_skb_load_bytes(self.as_ptr(), at, into, length) };
     }
+
+    #[inline(always)]
+    fn behind_extensions(&self, next: u8, at: usize, end: usize) -> Found {
+        Found::from_number(walks::cotter_skb_extensions(self.skb.skb, next.into(), at as u32, end as u32))
+    }
+
+    #[inline(always)]
+    fn step(&self, at: usize, end: usize) -> Step {
+        Step::from_number(walks::cotter_skb_step(self.skb.skb, at as u32, end as u32))
+    }
 }
 
 /// A packet as a frame to parse.
 pub(crate) struct ContextFrame<'c, C> {
     context: &'c C,
+    /// Zero, of which the verifier does not know that it is.
+    nothing: u16,
 }
 
 impl<'c, C: Context> ContextFrame<'c, C> {
     #[inline(always)]
     pub(crate) fn new(context: &'c C) -> Self {
-        Self { context }
+        let mut word = u64::from_le(1);
+        let start = &raw mut word;
+        // SAFETY: a word of our own.
+        unsafe { start.write_volatile(word) };
+        // The verifier remembers what is stored as a whole, and of a part of it only the lowest.
+        // SAFETY: its second half word.
+        let nothing = unsafe { start.cast::<u16>().wrapping_add(1).read_volatile() };
+        Self { context, nothing }
     }
 }
 
@@ -171,16 +216,19 @@ impl<C: Context> Frame for ContextFrame<'_, C> {
 
     #[inline(always)]
     fn forget(&self, number: u16) -> u16 {
-        // The verifier remembers what is stored as a whole, and of a part of it only the lowest.
-        const SECOND: u32 = if cfg!(target_endian = "little") { 16 } else { 32 };
-
-        let mut word = 0u64;
-        // SAFETY: a word of our own.
-        unsafe { (&raw mut word).write_volatile(u64::from(number) << SECOND) };
-        // SAFETY: its second half word.
-        let number = unsafe { (&raw const word).cast::<u16>().wrapping_add(1).read_volatile() };
+        let number = number.wrapping_add(self.nothing);
         // None is as large; the verifier likes a mask better than a comparison.
         number & FARTHEST as u16
+    }
+
+    #[inline(always)]
+    fn behind_extensions(&self, next: u8, at: usize, end: usize) -> Found {
+        self.context.behind_extensions(next, at, end)
+    }
+
+    #[inline(always)]
+    fn step(&self, at: usize, end: usize) -> Step {
+        self.context.step(at, end)
     }
 }
 

@@ -15,6 +15,7 @@ mod maps;
 mod socket;
 mod tables;
 mod tally;
+mod walks;
 
 use agent_ebpf::{Action, Layer, Packet, verdict};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};

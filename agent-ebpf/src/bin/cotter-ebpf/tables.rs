@@ -3,7 +3,7 @@
 
 use agent_ebpf::{
     Address, Asked, Flow, FlowKey, GatedPort, Gates, Grant, Home, Nanoseconds, Node, Penalty, Port,
-    PortClass, PrefilterBits, Session, SessionId, SocketCookie, Tables, is_granted,
+    PortClass, PrefilterBits, Session, SessionId, SocketCookie, Standing, Tables, is_granted,
 };
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
@@ -55,6 +55,12 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn standing(&self, id: SessionId, source: Address) -> Standing {
+        let [high, low] = source.words();
+        Standing::from_number(cotter_standing(id.number(), high, low))
+    }
+
+    #[inline(always)]
     fn violated(&self, key: &FlowKey) -> Option<SessionId> {
         // SAFETY: as for flows; an entry that is overwritten meanwhile names another endpoint's generation.
         let violated = unsafe { VIOLATIONS.get(key) }?;
@@ -71,7 +77,9 @@ impl Tables for Maps {
     #[inline(always)]
     fn may_have_grant(&self, source: Address) -> bool {
         let bits = PrefilterBits::of(source);
-        PREFILTER.get(bits.word()).is_some_and(|word| bits.are_in(*word))
+        let Some(word) = PREFILTER.get_ptr(bits.word()) else { return false };
+        // SAFETY: a word of the map. Volatile, so that it is read here and not where it is looked at.
+        bits.are_in(unsafe { word.read_volatile() })
     }
 
     #[inline(always)]
@@ -135,7 +143,16 @@ impl Tables for Maps {
 
 // Functions of their own, which keep their keys off their callers' stack: older kernels (6.1) add up what is called in a row.
 
-/// [`is_granted`] in plain numbers. As a global function the verifier walks it once, whatever the way to it.
+// As global functions, whose arguments are plain numbers, the verifier walks them once, whatever the way to them.
+
+/// [`Standing::of`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn cotter_standing(id: u64, high: u64, low: u64) -> u32 {
+    Standing::of(SessionId::new(id), Address::from_words([high, low]), &Maps).number()
+}
+
+/// [`is_granted`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn cotter_is_granted(high: u64, low: u64, port: u32, is_login: u32) -> u32 {
