@@ -7,7 +7,7 @@ use crate::{Frame, Protocol};
 pub const EXTENSION_HEADERS: usize = 8;
 
 /// What lies behind a packet's IP headers.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Found {
     pub(crate) kind: Kind,
     /// Source and destination, as they lie in the packet.
@@ -17,7 +17,7 @@ pub struct Found {
 }
 
 /// What a packet carries, as a number.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Kind(u8);
 
 impl Kind {
@@ -109,4 +109,19 @@ pub(crate) fn read_before<F: Frame + ?Sized, const N: usize>(
         return None;
     }
     frame.read(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_is_the_same_after_it_was_a_number() {
+        for kind in [Kind::TCP, Kind::UDP, Kind::NOT_IP, Kind::FRAGMENT, Kind::PORTLESS, Kind::MALFORMED] {
+            for at in [0, 34, FARTHEST] {
+                let found = Found { kind, ports: [0x12, 0x34, 0xff, 0x16], at };
+                assert_eq!(Found::from_number(found.number()), found);
+            }
+        }
+    }
 }

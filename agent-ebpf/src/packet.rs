@@ -1,6 +1,7 @@
 //! Finds addresses and ports in a frame: Ethernet, VLAN tags, IPv4, IPv6 with extension headers, TCP and UDP.
 //!
-//! What each odd packet counts as is decided here, once:
+//! What each odd packet counts as is decided once, here, behind extension headers in [`crate::Found`], and of TCP's flags in
+//! [`crate::Step`]:
 //!
 //! - Broken IP headers (wrong version, too short, a total length below the header's) are [`Content::NotIp`]: the
 //!   stack drops them itself. So is anything behind a third VLAN tag.
@@ -8,7 +9,7 @@
 //!   "to the end of the frame": the kernel's own large receive offload (BIG TCP) makes such packets.
 //! - Fragments other than the first carry no ports and are [`Content::Fragment`].
 //! - A first fragment or whole packet of TCP or UDP without readable ports is [`Content::Malformed`], and so is a
-//!   chain of IPv6 extension headers that is cut off or longer than [`EXTENSION_HEADERS`].
+//!   chain of IPv6 extension headers that is cut off or longer than [`crate::EXTENSION_HEADERS`].
 //! - A TCP header whose flags are cut off, or a SYN's that is cut off anywhere, is [`Step::Unreadable`]. The stack drops
 //!   such a whole packet itself; of a first fragment the rest would follow unseen (RFC 1858, 3).
 

@@ -38,7 +38,7 @@ impl Standing {
         self.reason as u32 | (self.mode as u32) << 8 | (self.endpoints as u32) << 16
     }
 
-    /// What has this [`Standing::number`].
+    /// What has this [`Standing::number`]; of numbers that nothing has, the strictest.
     #[inline(always)]
     pub const fn from_number(number: u32) -> Self {
         const PINNED: u8 = Reason::Pinned as u8;
@@ -53,5 +53,25 @@ impl Standing {
         };
         let mode = Mode::from_byte((number >> 8) as u8);
         Self { reason, mode, endpoints: HeldEndpoints::from_byte((number >> 16) as u8) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standing_is_the_same_after_it_was_a_number() {
+        let reasons = [Reason::Pinned, Reason::AddressMismatch, Reason::SessionExpired, Reason::SessionCut];
+        for reason in reasons {
+            for mode in [Mode::Off, Mode::Audit, Mode::Enforce] {
+                for endpoints in [HeldEndpoints::None, HeldEndpoints::Udp, HeldEndpoints::All] {
+                    let standing = Standing { reason, mode, endpoints };
+                    assert_eq!(Standing::from_number(standing.number()), standing);
+                }
+            }
+        }
+        assert_eq!(Standing::from_number(u32::MAX).reason, Reason::AddressMismatch);
+        assert_eq!(Standing::from_number(u32::MAX).mode, Mode::Enforce);
     }
 }

@@ -30,10 +30,14 @@ impl Step {
     /// The step of this number; [`Step::Unreadable`] of any other.
     #[inline(always)]
     pub const fn from_number(number: u32) -> Self {
+        const OPEN: u32 = Step::Open.number();
+        const JOIN: u32 = Step::Join.number();
+        const CONTINUE: u32 = Step::Continue.number();
+
         match number {
-            0 => Self::Open,
-            1 => Self::Join,
-            2 => Self::Continue,
+            OPEN => Self::Open,
+            JOIN => Self::Join,
+            CONTINUE => Self::Continue,
             _ => Self::Unreadable,
         }
     }
@@ -80,4 +84,17 @@ fn joins_multipath<F: Frame + ?Sized>(frame: &F, at: usize, length: usize, end: 
         };
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_the_same_after_it_was_a_number() {
+        for step in [Step::Open, Step::Join, Step::Continue, Step::Unreadable] {
+            assert_eq!(Step::from_number(step.number()), step);
+        }
+        assert_eq!(Step::from_number(u32::MAX), Step::Unreadable);
+    }
 }

@@ -48,7 +48,8 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
     }
 
     let (source, destination) = packet.addresses();
-    // Asked before it must be known: of a flood's sources each takes the kernel to another part of a large table.
+    // Asked before it must be known, also of packets that leave first: what it reads is seldom in a processor's first cache, and
+    // so comes while the rest is done.
     let may_be_granted = is_gated && tables.may_have_grant(source);
     let key = || FlowKey::new(segment.protocol, (source, segment.source), (destination, segment.destination));
     let known = if is_login {

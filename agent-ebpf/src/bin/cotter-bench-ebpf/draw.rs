@@ -1,4 +1,4 @@
-//! Numbers drawn by lot, of as many as are set when a program is loaded.
+//! Numbers in no order, of as many as are set when a program is loaded; the same ones for each program.
 #![expect(unsafe_code, reason = "settings are exported symbols, and read where they are")]
 
 use aya_ebpf::btf_maps::PerCpuArray;

@@ -167,7 +167,7 @@ impl<'c, C: Context> ContextFrame<'c, C> {
         let start = &raw mut word;
         // SAFETY: a word of our own.
         unsafe { start.write_volatile(word) };
-        // The verifier remembers what is stored as a whole, and of a part of it only the lowest.
+        // The verifier remembers what is stored as a whole, and of a part of it only the lowest; of zeros it remembers each.
         // SAFETY: its second half word.
         let nothing = unsafe { start.cast::<u16>().wrapping_add(1).read_volatile() };
         Self { context, nothing }

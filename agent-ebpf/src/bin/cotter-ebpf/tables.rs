@@ -141,8 +141,6 @@ impl Tables for Maps {
     }
 }
 
-// Functions of their own, which keep their keys off their callers' stack: older kernels (6.1) add up what is called in a row.
-
 // As global functions, whose arguments are plain numbers, the verifier walks them once, whatever the way to them.
 
 /// [`Standing::of`].
@@ -159,6 +157,8 @@ pub(crate) extern "C" fn cotter_is_granted(high: u64, low: u64, port: u32, is_lo
     let source = Address::from_words([high, low]);
     u32::from(is_granted(source, GatedPort::from_number(port), is_login != 0, &Maps))
 }
+
+// Functions of their own, which keep their keys off their callers' stack: older kernels (6.1) add up what is called in a row.
 
 /// Whether the address of these words is the node's own.
 #[cold]
