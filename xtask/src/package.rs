@@ -64,8 +64,10 @@ fn pack(package: &str, profile: Profile) -> Result<PathBuf> {
 /// A later version of the package, at `later`: the same, but for an agent whose maps are of the next version.
 pub(crate) fn next(package: &Path, later: &Path) -> Result<()> {
     let mut build = cargo::command();
-    // Not for release: the tests have built most of it like this anyway.
-    build.args(["build", "--package", "cotter-agent", "--features", "agent-ebpf/next-abi"]);
+    // Not for release, and with the features that all crates together ask for, a test's too: the tests have built most of it
+    // like this anyway.
+    build.args(["build", "--workspace", "--bin", "cotter-agent", "--test", "verdict"]);
+    build.args(["--features", "agent-ebpf/next-abi"]);
     step::run("cargo build: agent with the next ABI", &mut build)?;
     let replace = r#"
         directory=$(mktemp -d)
@@ -103,13 +105,23 @@ fn build(profile: Profile) -> Result<()> {
     .args(["-C", "target-feature=+crt-static"]);
     step::run(&format!("cargo build ({}): hook", profile.name()), &mut hook)?;
     let directory = cargo::target_directory()?.join(profile.directory());
-    // Not for release: the tests have built the libraries like this anyway.
-    let mut pages = cargo::command();
-    pages.args(["run", "--package", "cotter-packaging", "--"]).arg(directory.join("pages"));
-    step::run("manual pages and completions", &mut pages)?;
+    step::run("manual pages and completions", pages(profile)?.arg(directory.join("pages")))?;
     // The day it was made is no part of it.
     let pack = "gzip -9nf \"$0\"/man?/*.[18]";
     step::run("gzip", Command::new("sh").args(["-c", pack]).arg(directory.join("pages"))).map(drop)
+}
+
+/// The program that writes manual pages and completions, to where it is told.
+fn pages(profile: Profile) -> Result<Command> {
+    Ok(match profile {
+        Profile::Dev => Command::new(cargo::target_directory()?.join("debug/cotter-pages")),
+        Profile::Release => {
+            let mut run = cargo::command();
+            // Not for release: the tests have built the libraries like this anyway.
+            run.args(["run", "--package", "cotter-packaging", "--"]);
+            run
+        }
+    })
 }
 
 /// Builds the programs for release.
