@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::setup::{self, Needs};
-use crate::{cargo, step, test};
+use crate::{cargo, step};
 
 /// Whose packages there are: the node's, the authority's, the client's.
 const PACKAGES: [&str; 3] = ["cotter-packaging", "cotter-authority", "cotter-client"];
@@ -16,7 +16,7 @@ const PACKAGES: [&str; 3] = ["cotter-packaging", "cotter-authority", "cotter-cli
 pub(crate) enum Profile {
     /// As they are installed.
     Release,
-    /// As for tests, most of which is built already.
+    /// As for tests, whose build (`test::build_all`) comes before.
     Dev,
 }
 
@@ -86,42 +86,32 @@ pub(crate) fn next(package: &Path, later: &Path) -> Result<()> {
 /// Builds everything that `packaging/Cargo.toml` names below `target/release`, which is another directory for another
 /// profile.
 fn build(profile: Profile) -> Result<()> {
-    match profile {
-        Profile::Dev => test::build_all()?,
-        Profile::Release => release()?,
+    if let Profile::Release = profile {
+        release()?;
     }
     // Linked statically: it runs in an environment that PAM made.
     let mut hook = cargo::command();
-    hook.args([
-        "rustc",
-        "--profile",
-        profile.name(),
-        "--package",
-        "cotter-hook",
-        "--bin",
-        "cotter-hook",
-        "--",
-    ])
-    .args(["-C", "target-feature=+crt-static"]);
+    hook.args(["rustc", "--profile", profile.name(), "--package", "cotter-hook", "--bin", "cotter-hook"]);
+    hook.args(["--", "-C", "target-feature=+crt-static"]);
     step::run(&format!("cargo build ({}): hook", profile.name()), &mut hook)?;
     let directory = cargo::target_directory()?.join(profile.directory());
-    step::run("manual pages and completions", pages(profile)?.arg(directory.join("pages")))?;
+    step::run("manual pages and completions", pages(profile, &directory).arg(directory.join("pages")))?;
     // The day it was made is no part of it.
     let pack = "gzip -9nf \"$0\"/man?/*.[18]";
     step::run("gzip", Command::new("sh").args(["-c", pack]).arg(directory.join("pages"))).map(drop)
 }
 
 /// The program that writes manual pages and completions, to where it is told.
-fn pages(profile: Profile) -> Result<Command> {
-    Ok(match profile {
-        Profile::Dev => Command::new(cargo::target_directory()?.join("debug/cotter-pages")),
+fn pages(profile: Profile, directory: &Path) -> Command {
+    match profile {
+        Profile::Dev => Command::new(directory.join("cotter-pages")),
         Profile::Release => {
             let mut run = cargo::command();
             // Not for release: the tests have built the libraries like this anyway.
             run.args(["run", "--package", "cotter-packaging", "--"]);
             run
         }
-    })
+    }
 }
 
 /// Builds the programs for release.

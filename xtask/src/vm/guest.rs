@@ -21,7 +21,7 @@ const RESULTS: u64 = 256 << 20;
 /// What to boot, and with what.
 pub(crate) struct Order<'a> {
     pub(crate) kernel: &'a Kernel,
-    pub(crate) disk: PathBuf,
+    pub(crate) disk: &'a Path,
     pub(crate) payload: &'a Payload,
     pub(crate) accelerator: Accelerator,
     /// Of the suite only what is listed as depending on the kernel is to run.
@@ -37,7 +37,7 @@ impl Order<'_> {
     fn words(&self) -> &'static str {
         match (self.brief, self.second) {
             (false, false) => "",
-            (false, true) => "cotter.again cotter.second",
+            (false, true) => "cotter.again",
             (true, false) => "cotter.brief cotter.again",
             (true, true) => "cotter.brief cotter.again cotter.second",
         }
@@ -167,7 +167,7 @@ fn machine(order: &Order, processors: &str, memory: &str) -> Command {
     qemu.arg("-kernel").arg(order.kernel.image());
     // The kernel has drivers for NVMe and ext4 built in: no initial file system is needed. With a second such device
     // their names would race.
-    qemu.arg("-drive").arg(drive("root", &order.disk, "on")).args(["-device", "nvme,drive=root,serial=root"]);
+    qemu.arg("-drive").arg(drive("root", order.disk, "on")).args(["-device", "nvme,drive=root,serial=root"]);
     qemu.arg("-drive").arg(drive("payload", &order.payload.archive, "on"));
     qemu.args(["-device", "virtio-blk-pci,drive=payload,serial=payload", "-device", "virtio-rng-pci"]);
     qemu

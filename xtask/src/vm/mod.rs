@@ -93,7 +93,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     for (number, kernel) in kernels.iter().enumerate() {
         let disk = image::disk(&root, kernel)?;
         let (brief, second) = (options.brief, number > 0);
-        let order = Order { kernel, disk, payload: &payload, accelerator, brief, second, peer };
+        let order = Order { kernel, disk: &disk, payload: &payload, accelerator, brief, second, peer };
         if options.shell {
             return guest::shell(&order);
         }
