@@ -12,6 +12,7 @@ use crate::ca::Ca;
 use crate::eventually::{eventually, within};
 use crate::lab::Lab;
 use crate::network::{ALICE, ELSEWHERE};
+use crate::pause::pause;
 use crate::place::Place;
 use crate::runner::{Alone, Runner};
 use crate::service::Service;
@@ -169,6 +170,14 @@ impl Agent {
     /// Sends it a signal: `HUP` makes it reload, `STOP` makes it hang, `CONT` wakes it.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill_process(self.pid()?, signal)?)
+    }
+
+    /// Has something happen of which it sees no part before all of it is done.
+    pub fn behind_its_back<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        pause(self.pid()?)?;
+        let done = work();
+        self.signal(Signal::CONT)?;
+        done
     }
 
     /// Its process id in the caller's eyes.

@@ -5,7 +5,7 @@ mod storage;
 
 pub use storage::Storage;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::process::{ExitStatus, Output, Stdio};
@@ -18,6 +18,7 @@ use crate::ca::Ca;
 use crate::eventually::eventually;
 use crate::lab::Lab;
 use crate::network::{NODE_V4, NODE_V6};
+use crate::pause::pause;
 use crate::place::Place;
 use crate::postgres::Postgres;
 use crate::process::Process;
@@ -151,26 +152,18 @@ impl Authority {
         &self.fingerprint
     }
 
-    /// Stops it until it gets SIGCONT. Its threads go on until one of them has taken note of the signal, so that is waited for.
+    /// Stops it until it gets SIGCONT.
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::STOP)?;
-        let tasks = format!("/proc/{}/task", self.process.id());
-        eventually("all of its threads have stopped", || {
-            for task in fs::read_dir(&tasks)? {
-                let stat = fs::read_to_string(task?.path().join("stat"))?;
-                // Behind the name, which may hold anything.
-                if !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')) {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(()))
-        })
+        pause(self.pid()?)
     }
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = Pid::from_raw(i32::try_from(self.process.id())?).context("a process id of zero")?;
-        Ok(kill_process(pid, signal)?)
+        Ok(kill_process(self.pid()?, signal)?)
+    }
+
+    fn pid(&self) -> Result<Pid> {
+        Pid::from_raw(i32::try_from(self.process.id())?).context("a process id of zero")
     }
 
     /// Ends it without a warning.

@@ -43,6 +43,7 @@ mod lab;
 mod mosh;
 mod network;
 mod nginx;
+mod pause;
 mod place;
 mod postgres;
 mod process;

@@ -31,7 +31,7 @@ fn programs_that_somebody_has_taken_away_are_put_back_and_tried_again_until_that
     let links = root.run("sh", &["-c", LINKS])?;
     let links: Vec<&str> = links.lines().collect();
     assert_eq!(links.len(), 12, "{links:?}");
-    root.run("rm", &links)?;
+    agent.behind_its_back(|| root.run("rm", &links))?;
     told(mark, "endpoints_lost")?;
     told(mark, "endpoints_held")?;
     node.only_pinned_servers()?;
@@ -39,7 +39,7 @@ fn programs_that_somebody_has_taken_away_are_put_back_and_tried_again_until_that
     // Something of another's stands in the way of a pin.
     let mark = agent.mark()?;
     let first = links.first().context("no link")?;
-    root.run("sh", &["-c", &format!("rm {} && mkdir {first}", links.join(" "))])?;
+    agent.behind_its_back(|| root.run("sh", &["-c", &format!("rm {} && mkdir {first}", links.join(" "))]))?;
     let lost = told(mark, "endpoints_lost")?;
     let why = eventually("status says why", || {
         Ok(agent.json(&["status"])?["endpoints_error"].as_str().map(str::to_owned))
