@@ -37,6 +37,7 @@ fn build() -> Result<(), Box<dyn Error>> {
     }
 
     let object = build_directory.join(target).join("release/cotter-ebpf");
+    functions_lie_together(&fs::read(&object)?)?;
     println!("cargo::rustc-env=COTTER_EBPF_OBJECT={}", object.display());
     let own =
         ["agent/build.rs", "agent/build/toolchain.rs", "agent-ebpf/Cargo.toml", "Cargo.toml", "Cargo.lock"];
@@ -45,6 +46,17 @@ fn build() -> Result<(), Box<dyn Error>> {
         println!("cargo::rerun-if-changed={}", file.display());
     }
     Ok(())
+}
+
+/// Makes sure that all functions that programs call are in one section: aya-obj 0.3.0 tells those of a program apart by their
+/// offset alone, and of two that lie at the same one in two sections has the first called for both.
+fn functions_lie_together(object: &[u8]) -> Result<(), &'static str> {
+    // A section's name is also the end of that of its relocations.
+    let is_other = |name: &[u8]| name.starts_with(b".text.") || name.starts_with(b".rel.text.");
+    match object.split(|byte| *byte == 0).any(is_other) {
+        true => Err("the kernel programs have functions in more than one section"),
+        false => Ok(()),
+    }
 }
 
 /// The sources that went into the object: the dependency file that cargo writes beside it lists them in make's syntax.

@@ -21,7 +21,8 @@ impl Address {
     /// The mapped form of an IPv4 address.
     #[inline(always)]
     pub const fn v4(octets: [u8; 4]) -> Self {
-        Self::from_halves(0, 0xffff << 32 | u32::from_be_bytes(octets) as u64)
+        let [a, b, c, d] = octets;
+        Self([0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d])])
     }
 
     /// The 16 octets in network order.

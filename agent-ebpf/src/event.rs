@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use crate::packet::Content;
-use crate::{Action, Address, Frame, Nanoseconds, Packet, Port, Reason, SessionId, Verdict};
+use crate::{Action, Address, Frame, Nanoseconds, Packet, Port, Reason, SessionId};
 
 /// One packet that was dropped, or would have been.
 #[repr(C)]
@@ -25,15 +25,14 @@ pub struct Event {
 
 const _: () = assert!(size_of::<Event>() == 64);
 
-const NOT_OVERRULED: u8 = u8::MAX;
-
 impl Event {
-    /// What `verdict` said of `packet`, seen on the interface with this index.
+    /// What the verdict of this [`Verdict::number`] said of a session's `packet`, seen on the interface with this index.
     #[inline(always)]
     pub fn new<F: Frame + ?Sized>(
         time: Nanoseconds,
         packet: &Packet<'_, F>,
-        verdict: &Verdict,
+        session: SessionId,
+        verdict: u32,
         interface: u32,
     ) -> Self {
         let (protocol, source_port, destination_port) = match packet.content() {
@@ -42,20 +41,18 @@ impl Event {
                 (0, Port::from_octets([0; 2]), Port::from_octets([0; 2]))
             }
         };
+        let [reason, overruled, action, _] = verdict.to_le_bytes();
         Self {
             time,
-            session: verdict.session,
+            session,
             source: packet.source(),
             destination: packet.destination(),
             source_port,
             destination_port,
             interface,
-            reason: verdict.reason as u8,
-            overruled: match verdict.overruled {
-                Some(reason) => reason as u8,
-                None => NOT_OVERRULED,
-            },
-            action: verdict.reason.action() as u8,
+            reason,
+            overruled,
+            action,
             protocol,
             _reserved: [0; 4],
         }

@@ -39,13 +39,19 @@ impl Found {
     /// TCP's or UDP's beginning at this offset, of a packet that ends at `end`.
     #[inline(always)]
     pub(crate) fn segment<F: Frame + ?Sized>(frame: &F, protocol: Protocol, at: usize, end: usize) -> Self {
-        match read_before(frame, at, end) {
+        match frame.read_before(at, end) {
             Some(ports) => {
                 let kind = Kind(protocol as u8);
                 Self { kind, ports, at: usize::from(frame.forget(at as u16)) }
             }
             None => Self::only(Kind::MALFORMED),
         }
+    }
+
+    /// Whether it is TCP or UDP whose ports could be read.
+    #[inline(always)]
+    pub(crate) const fn is_segment(self) -> bool {
+        matches!(self.kind, Kind::TCP | Kind::UDP)
     }
 
     /// The same as a number.
@@ -82,7 +88,7 @@ impl Found {
                 HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION => {}
                 _ => return Self::only(Kind::PORTLESS),
             }
-            let Some([following, length, high, low]) = read_before(frame, at, end) else {
+            let Some([following, length, high, low]) = frame.read_before(at, end) else {
                 return Self::only(Kind::MALFORMED);
             };
             at += match next {
@@ -97,18 +103,6 @@ impl Found {
         }
         Self::only(Kind::MALFORMED)
     }
-}
-
-#[inline(always)]
-pub(crate) fn read_before<F: Frame + ?Sized, const N: usize>(
-    frame: &F,
-    at: usize,
-    end: usize,
-) -> Option<[u8; N]> {
-    if at + N > end {
-        return None;
-    }
-    frame.read(at)
 }
 
 #[cfg(test)]

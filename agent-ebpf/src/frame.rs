@@ -10,6 +10,12 @@ pub trait Frame {
     /// The `N` bytes from offset `at`, at least two; `None` if the frame ends before.
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
 
+    /// The same of a packet that ends at `end`: what lies behind that is not read.
+    #[inline(always)]
+    fn read_before<const N: usize>(&self, at: usize, end: usize) -> Option<[u8; N]> {
+        if at + N > end { None } else { self.read(at) }
+    }
+
     /// The eight bytes from offset `at` as they lie in memory; `None` if the frame ends before.
     #[inline(always)]
     fn word(&self, at: usize) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! What most packets are asked about of the node, in one place.
 
-use crate::Address;
+use crate::{Address, Node};
 
 /// A copy of the answers that are asked for the most, which other maps have in full. What is zero says nothing.
 #[repr(C)]
@@ -8,7 +8,8 @@ use crate::Address;
 pub struct Home {
     addresses: [Address; Self::ADDRESSES],
     spares_nobody: u64,
-    _reserved: [u64; 7],
+    node: Node,
+    _reserved: [u64; 3],
 }
 
 const _: () = assert!(size_of::<Home>() == 128);
@@ -18,7 +19,12 @@ impl Home {
 
     /// One that knows nothing.
     pub const fn unknown() -> Self {
-        Self { addresses: [Address::new([0; 16]); _], spares_nobody: 0, _reserved: [0; 7] }
+        Self {
+            addresses: [Address::new([0; 16]); _],
+            spares_nobody: 0,
+            node: Node::unknown(),
+            _reserved: [0; 3],
+        }
     }
 
     /// The same, with the first of the node's own addresses, of each family two.
@@ -36,6 +42,18 @@ impl Home {
     #[must_use]
     pub const fn sparing_nobody(self, nobody: bool) -> Self {
         Self { spares_nobody: nobody as u64, ..self }
+    }
+
+    /// The same, where this holds for the node as a whole.
+    #[must_use]
+    pub const fn with_node(self, node: Node) -> Self {
+        Self { node, ..self }
+    }
+
+    /// What holds for the node as a whole, if it is known here.
+    #[inline(always)]
+    pub fn node(&self) -> Option<&Node> {
+        self.node.is_known().then_some(&self.node)
     }
 
     /// Whether an address is one of those that are known here to be the node's.
@@ -56,6 +74,7 @@ impl Home {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Mode;
 
     #[test]
     fn it_knows_two_addresses_of_each_family_and_nothing_that_is_not_so() {
@@ -66,6 +85,7 @@ mod tests {
         assert_eq!(known, [false, true, true, false, false, true]);
         assert!(!home.has(address("::")) && !home.has(address("192.0.2.4")));
         assert!(!home.with_addresses(&own[..1]).has(own[1]), "it is no longer the node's");
+        assert!(home.node().is_none() && home.with_node(Node::in_mode(Mode::Off)).node().is_some());
         assert!(!home.spares_nobody() && home.sparing_nobody(true).spares_nobody());
     }
 }

@@ -28,6 +28,17 @@ impl Node {
         Self { fallback_at: at, mode, fallback, _padding: [0; 6], network: 0, _reserved: [0; 8] }
     }
 
+    /// One of which nothing is known.
+    pub const fn unknown() -> Self {
+        Self::until(Mode::Off, 0, Mode::Off)
+    }
+
+    /// Whether anything is known of it: nobody goes back to another mode at the beginning of time.
+    #[inline(always)]
+    pub const fn is_known(&self) -> bool {
+        self.fallback_at != 0
+    }
+
     /// The same node, whose network namespace has this cookie (`SO_NETNS_COOKIE`, kernel 5.14).
     pub const fn in_network(self, cookie: u64) -> Self {
         Self { network: cookie, ..self }

@@ -140,16 +140,17 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
         self.address(1)
     }
 
-    /// The addresses of sender and receiver.
+    /// The addresses of sender and receiver; `None` if the packet is not IP.
     #[inline(always)]
-    pub fn addresses(&self) -> (Address, Address) {
-        // Of IPv4 one read has both.
+    pub fn addresses(&self) -> Option<(Address, Address)> {
         match self.version {
-            4 => match self.frame.read(self.at + 12) {
-                Some([a, b, c, d, e, f, g, h]) => (Address::v4([a, b, c, d]), Address::v4([e, f, g, h])),
-                None => (Address::new([0; 16]), Address::new([0; 16])),
-            },
-            _ => (self.source(), self.destination()),
+            4 => {
+                // One read has both.
+                let [a, b, c, d, e, f, g, h] = self.frame.read(self.at + 12)?;
+                Some((Address::v4([a, b, c, d]), Address::v4([e, f, g, h])))
+            }
+            6 => Some((self.address_v6(self.at + 8)?, self.address_v6(self.at + 24)?)),
+            _ => None,
         }
     }
 
@@ -208,7 +209,6 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
     #[inline(always)]
     fn ipv4(frame: &'f F, at: usize) -> Option<Self> {
         let header: [u8; 10] = frame.read(at)?;
-        let _rest_is_there: [u8; 10] = frame.read(at + 10)?;
         let length = usize::from(header[0] & 0x0f) * 4;
         let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
         if header[0] >> 4 != 4 || length < 20 || (total != 0 && total < length) {
@@ -222,6 +222,10 @@ impl<'f, F: Frame + ?Sized> Packet<'f, F> {
             17 => Found::segment(frame, Protocol::Udp, at + length, end),
             _ => Found::only(Kind::PORTLESS),
         };
+        if !found.is_segment() {
+            // What has ports behind it is whole.
+            let _rest_is_there: [u8; 10] = frame.read(at + 10)?;
+        }
         Some(Self {
             frame,
             version: forgotten(frame, 4),

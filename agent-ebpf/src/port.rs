@@ -76,14 +76,19 @@ impl PortClass {
         }
     }
 
-    /// Whether there is anything to ask about packets of this protocol.
+    /// Of either protocol.
+    pub(crate) const VIOLATED: Self = Self::TCP_VIOLATED.and(Self::UDP_VIOLATED);
+    pub(crate) const GATED: Self = Self::TCP_GATED.and(Self::UDP_GATED);
+
+    /// The roles that the port has for this protocol: of those all are then asked by one number.
+    #[must_use]
     #[inline(always)]
-    pub const fn concerns(self, protocol: Protocol) -> bool {
+    pub const fn of(self, protocol: Protocol) -> Self {
         let any = match protocol {
             Protocol::Tcp => Self::TCP_LOGIN.and(Self::TCP_VIOLATED).and(Self::TCP_GATED),
             Protocol::Udp => Self::UDP_VIOLATED.and(Self::UDP_GATED).and(Self::UDP_KNOCK),
         };
-        self.0 & any.0 != 0
+        Self(self.0 & any.0)
     }
 
     /// The roles of both.
@@ -92,10 +97,10 @@ impl PortClass {
         Self(self.0 | other.0)
     }
 
-    /// Whether the port has all roles of `other`.
+    /// Whether the port has one of these roles.
     #[inline(always)]
-    pub const fn is(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
+    pub const fn is_any(self, others: Self) -> bool {
+        self.0 & others.0 != 0
     }
 }
 

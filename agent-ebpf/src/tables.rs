@@ -1,14 +1,18 @@
 //! The questions that the verdict asks.
 
 use crate::{
-    Address, Asked, Flow, FlowKey, GatedPort, Gates, Grant, Nanoseconds, Node, Penalty, Port, PortClass,
-    Session, SessionId, SocketCookie, Standing, is_granted,
+    Address, Asked, Flow, FlowKey, GatedPort, Gates, Grant, Home, Nanoseconds, Node, Penalty, Port,
+    PortClass, Session, SessionId, SocketCookie, Standing, is_granted,
 };
 
 /// What the verdict must know of the node; maps in the kernel, plain collections in tests.
 pub trait Tables {
     /// What is the time?
     fn now(&self) -> Nanoseconds;
+    /// What is known at once of what is asked for the most? The answers in full are asked for where it does not know.
+    fn home(&self) -> Option<&Home> {
+        None
+    }
     /// What is the node's mode?
     fn node(&self) -> Option<&Node>;
     /// What is this port to us?

@@ -1,7 +1,6 @@
 //! What a TCP segment does to its connection, as far as that must be known of connections of no session.
 
 use crate::Frame;
-use crate::found::read_before;
 
 /// The length in bytes of a TCP header without options (RFC 9293, 3.1).
 const HEADER: usize = 20;
@@ -48,12 +47,12 @@ impl Step {
         const SYN: u8 = 0x02;
         const ACK: u8 = 0x10;
 
-        let Some([offset, flags]) = read_before(frame, at + 12, end) else { return Self::Unreadable };
+        let Some([offset, flags]) = frame.read_before(at + 12, end) else { return Self::Unreadable };
         if flags & (SYN | ACK) != SYN {
             return Self::Continue;
         }
         let length = usize::from(offset >> 4) * 4;
-        if length < HEADER || read_before::<_, 2>(frame, at + length - 2, end).is_none() {
+        if length < HEADER || frame.read_before::<2>(at + length - 2, end).is_none() {
             return Self::Unreadable;
         }
         if joins_multipath(frame, at, length, end) { Self::Join } else { Self::Open }
@@ -74,7 +73,7 @@ fn joins_multipath<F: Frame + ?Sized>(frame: &F, at: usize, length: usize, end: 
         if option + 3 > length {
             return false;
         }
-        let Some([kind, length, subtype]) = read_before(frame, at + option, end) else { return false };
+        let Some([kind, length, subtype]) = frame.read_before(at + option, end) else { return false };
         option += match (kind, length) {
             (END, _) => return false,
             (PADDING, _) => 1,

@@ -2,7 +2,7 @@
 
 use crate::packet::Content;
 use crate::{
-    Action, Address, Asked, Flow, FlowKey, Frame, GatedPort, Gates, Grant, HeldEndpoints, Mode, Packet,
+    Action, Address, Asked, Flow, FlowKey, Frame, GatedPort, Gates, Grant, HeldEndpoints, Home, Mode, Packet,
     PortClass, Protocol, Reason, Receiver, SessionId, SessionState, Standing, Step, Tables,
 };
 
@@ -35,32 +35,33 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
         Content::Malformed => return malformed(packet, tables),
         Content::Segment(segment) => segment,
     };
-    let class = tables.port_class(segment.destination);
-    if !class.concerns(segment.protocol) {
+    let class = tables.port_class(segment.destination).of(segment.protocol);
+    if class == PortClass::NONE {
         return Verdict::plain(Reason::NotProtected);
     }
-    let is_login = segment.protocol == Protocol::Tcp && class.is(PortClass::TCP_LOGIN);
-    let is_gated = class.is(PortClass::gated(segment.protocol));
-    let is_knock = segment.protocol == Protocol::Udp && class.is(PortClass::UDP_KNOCK);
-    let node = node_mode(tables);
+    let is_login = class.is_any(PortClass::TCP_LOGIN);
+    let is_gated = class.is_any(PortClass::GATED);
+    let is_knock = class.is_any(PortClass::UDP_KNOCK);
+    let here = Here::at(tables);
+    let node = here.mode();
     if node == Mode::Off {
         return Verdict::plain(Reason::NotProtected);
     }
 
-    let (source, destination) = packet.addresses();
+    let Some((source, destination)) = packet.addresses() else { return Verdict::plain(Reason::NotIp) };
     // Asked before it must be known, also of packets that leave first: what it reads is seldom in a processor's first cache, and
     // so comes while the rest is done.
     let may_be_granted = is_gated && tables.may_have_grant(source);
     let key = || FlowKey::new(segment.protocol, (source, segment.source), (destination, segment.destination));
     let known = if is_login {
         tables.flow(&key()).map(Flow::session)
-    } else if class.is(PortClass::violated(segment.protocol)) {
+    } else if class.is_any(PortClass::VIOLATED) {
         tables.violated(&key())
     } else {
         None
     };
     if let Some(id) = known {
-        let verdict = of_session(id, node, source, tables, |_| true);
+        let verdict = of_session(id, node, source, &here, |_| true);
         // What was learnt of an endpoint only drops: what passes is for its socket to judge.
         if is_login || verdict.reason.action() == Action::Drop {
             return verdict;
@@ -71,7 +72,7 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
     }
 
     let gate = GatedPort::new(segment.protocol, segment.destination);
-    let is_local = || tables.is_local(destination) || (is_gated || is_knock) && packet.is_to_group();
+    let is_local = || here.is_local(destination) || (is_gated || is_knock) && packet.is_to_group();
     let reason = if !is_local() {
         Reason::NotLocal
     } else if is_gated && !(may_be_granted && tables.is_granted(source, gate, is_login)) {
@@ -93,7 +94,7 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
             Step::Open => Reason::LoginAttempt,
         }
     };
-    conclude(reason, SessionId::NONE, node, source, tables)
+    conclude(reason, SessionId::NONE, node, source, &here)
 }
 
 /// Whether a source may reach a gated port: by a session, or, where logins are, by a knock.
@@ -131,11 +132,12 @@ pub fn verdict_at_socket<F: Frame + ?Sized>(
     receiver: &Receiver,
     tables: &impl Tables,
 ) -> Verdict {
-    let (tag, node, source) = (&receiver.tag, node_mode(tables), packet.source());
+    let (tag, here, source) = (&receiver.tag, Here::at(tables), packet.source());
+    let node = here.mode();
     if node == Mode::Off || !tag.is_open() && tables.session(tag.session()).is_none() {
         return Verdict::plain(Reason::NotProtected);
     }
-    of_session(tag.session(), node, source, tables, |endpoints| {
+    of_session(tag.session(), node, source, &here, |endpoints| {
         tag.is_open()
             && endpoints.has(tag.protocol())
             && !is_answer(packet.content(), source, receiver, tables)
@@ -148,13 +150,13 @@ fn of_session(
     id: SessionId,
     node: Mode,
     source: Address,
-    tables: &impl Tables,
+    here: &Here<'_, impl Tables>,
     is_held: impl FnOnce(HeldEndpoints) -> bool,
 ) -> Verdict {
-    let Standing { reason, mode, endpoints } = tables.standing(id, source);
+    let Standing { reason, mode, endpoints } = here.tables.standing(id, source);
     let is_elsewhere = reason == Reason::AddressMismatch;
     let reason = if is_elsewhere && !is_held(endpoints) { Reason::NotProtected } else { reason };
-    conclude(reason, id, node.weaker(mode), source, tables)
+    conclude(reason, id, node.weaker(mode), source, here)
 }
 
 /// Whether a datagram comes from whom its socket has turned to by itself.
@@ -176,10 +178,11 @@ fn is_answer(content: Content, source: Address, receiver: &Receiver, tables: &im
 /// A packet whose ports cannot be read is ours to drop only if it is for the node.
 #[inline(always)]
 fn malformed<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) -> Verdict {
-    if !tables.is_local(packet.destination()) {
+    let here = Here::at(tables);
+    if !here.is_local(packet.destination()) {
         return Verdict::plain(Reason::NotLocal);
     }
-    conclude(Reason::Malformed, SessionId::NONE, node_mode(tables), packet.source(), tables)
+    conclude(Reason::Malformed, SessionId::NONE, here.mode(), packet.source(), &here)
 }
 
 #[inline(always)]
@@ -194,12 +197,12 @@ fn conclude(
     session: SessionId,
     mode: Mode,
     source: Address,
-    tables: &impl Tables,
+    here: &Here<'_, impl Tables>,
 ) -> Verdict {
     let verdict = Verdict { reason, overruled: None, session };
     match reason.action() {
         Action::Pass => verdict,
-        Action::Drop if tables.is_never_dropped(source) => Verdict { reason: Reason::NeverDrop, ..verdict },
+        Action::Drop if here.spares(source) => Verdict { reason: Reason::NeverDrop, ..verdict },
         Action::Drop => match mode {
             Mode::Enforce => verdict,
             Mode::Audit => Verdict { reason: Reason::Audit, overruled: Some(reason), ..verdict },
@@ -208,12 +211,50 @@ fn conclude(
     }
 }
 
-#[inline(always)]
-fn node_mode(tables: &impl Tables) -> Mode {
-    tables.node().map_or(Mode::Off, |node| node.mode(|| tables.now()))
+/// The node: what is known of it at once, and where that is not known, in full.
+struct Here<'t, T> {
+    home: Option<&'t Home>,
+    tables: &'t T,
+}
+
+impl<'t, T: Tables> Here<'t, T> {
+    #[inline(always)]
+    fn at(tables: &'t T) -> Self {
+        Self { home: tables.home(), tables }
+    }
+
+    #[inline(always)]
+    fn mode(&self) -> Mode {
+        let node = self.home.and_then(Home::node).or_else(|| self.tables.node());
+        node.map_or(Mode::Off, |node| node.mode(|| self.tables.now()))
+    }
+
+    #[inline(always)]
+    fn is_local(&self, address: Address) -> bool {
+        self.home.is_some_and(|home| home.has(address)) || self.tables.is_local(address)
+    }
+
+    #[inline(always)]
+    fn spares(&self, source: Address) -> bool {
+        !self.home.is_some_and(Home::spares_nobody) && self.tables.is_never_dropped(source)
+    }
 }
 
 impl Verdict {
+    /// In the place of [`Self::overruled`] where nothing is.
+    pub(crate) const NOT_OVERRULED: u8 = u8::MAX;
+
+    /// All but the session as a number, as an event holds it: the reason, the one that was overruled, and what happens, a byte
+    /// each, from the lowest.
+    #[inline(always)]
+    pub const fn number(&self) -> u32 {
+        let overruled = match self.overruled {
+            Some(reason) => reason as u8,
+            None => Self::NOT_OVERRULED,
+        };
+        u32::from_le_bytes([self.reason as u8, overruled, self.reason.action() as u8, 0])
+    }
+
     /// A verdict that no session and no mode had a part in.
     #[inline(always)]
     const fn plain(reason: Reason) -> Self {

@@ -216,6 +216,6 @@ fn the_bits_of_a_port_lie_where_its_class_is_read() {
         assert_eq!((at % 8, bits.count_ones()), (0, 1));
         let place = bits.to_ne_bytes().iter().position(|byte| *byte != 0).unwrap();
         assert_eq!(at + place, usize::from(port));
-        assert!(ports.class(Port::new(port)).is(class));
+        assert!(ports.class(Port::new(port)).is_any(class));
     }
 }

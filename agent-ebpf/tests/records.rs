@@ -21,7 +21,7 @@ fn event(verdict: &Verdict) -> Event {
     let from: SocketAddr = "[2001:db8::1]:40000".parse().unwrap();
     let to: SocketAddr = "[2001:db8::10]:22".parse().unwrap();
     let bytes = Frame::tcp(from, to).ethernet();
-    Event::new(5, &Packet::parse(&bytes[..], Layer::Ethernet), verdict, 3)
+    Event::new(5, &Packet::parse(&bytes[..], Layer::Ethernet), verdict.session, verdict.number(), 3)
 }
 
 #[test]

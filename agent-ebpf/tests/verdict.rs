@@ -10,7 +10,7 @@ mod world;
 use std::net::SocketAddr;
 
 use agent_ebpf::{
-    Flow, FlowKey, Layer, Mode, Network, Node, Packet, Penalty, PortClass, Reason, Session, SessionId,
+    Flow, FlowKey, Home, Layer, Mode, Network, Node, Packet, Penalty, PortClass, Reason, Session, SessionId,
     SessionState, Verdict, verdict,
 };
 use frames::Frame;
@@ -229,6 +229,22 @@ fn whoever_is_never_dropped_passes_where_others_are_dropped() {
     assert_eq!((verdict.reason, verdict.overruled), (Reason::NeverDrop, None));
     let pinned = World { sessions: node().sessions, ..world };
     assert_eq!(reason(&pinned, &alices_packet()), Reason::Pinned);
+}
+
+#[test]
+fn what_is_known_at_once_counts_and_the_rest_is_asked_for() {
+    let never_drop = vec![Network::new(address("198.51.111.0"), 24)];
+    let world = World { never_drop, local: [].into(), ..with(pinned_to("203.0.113.9")) };
+    let knowing = |home| World { home, ..world.clone() };
+    let syn = Frame::syn(stranger(), sshd(), &[]);
+    let spares_nobody = knowing(Home::unknown().sparing_nobody(true));
+    assert_eq!(reason(&spares_nobody, &alices_packet()), Reason::AddressMismatch);
+    assert_eq!(reason(&spares_nobody, &syn), Reason::NotLocal);
+    let is_off = knowing(Home::unknown().with_node(Node::in_mode(Mode::Off)));
+    assert_eq!(reason(&is_off, &alices_packet()), Reason::NotProtected);
+    let has_address = knowing(Home::unknown().with_addresses(&[address("192.0.2.10")]));
+    assert_eq!(reason(&has_address, &syn), Reason::LoginAttempt);
+    assert_eq!(reason(&has_address, &alices_packet()), Reason::NeverDrop);
 }
 
 #[test]

@@ -77,6 +77,8 @@ impl Toolchain {
         let mut flags = vec![
             format!("-Clinker={linker}"),
             "-Clink-arg=--btf".into(),
+            // What is cold goes into no section of its own: see `functions_lie_together`.
+            "-Clink-arg=--llvm-args=-profile-guided-section-prefix=false".into(),
             format!("--cfg=bpf_target_arch=\"{}\"", kernel_arch(arch)),
         ];
         if reads_misaligned(arch) {

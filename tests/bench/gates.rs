@@ -11,10 +11,10 @@ use crate::flood::{Flood, Sources};
 use crate::program::Program;
 use crate::{crowd, firewall};
 
-/// How many packets come at a time.
-const PACKETS: u32 = 20_000;
+/// How many packets come at a time: a flood lasts, so that what others have driven from the caches soon counts for nothing.
+const PACKETS: u32 = 100_000;
 /// How often in a round. Taking turns that are this short, all have the same share of what disturbs the machine.
-const TURNS: u32 = 10;
+const TURNS: u32 = 3;
 
 /// Millions of packets a second that are dropped by one processor, which also makes them.
 #[derive(Clone, Copy, Debug)]

@@ -62,8 +62,8 @@ impl Program {
     /// Runs it on so many packets that are real from then on: what it redirects is sent. How long that takes a packet, as the
     /// kernel has it, until whoever receives it on this processor is done with it.
     pub(crate) fn send(&self, packet: &[u8], count: u32) -> Result<Duration> {
-        // As many as a device takes at once from whoever polls it.
-        const BATCH: u32 = 64;
+        // Half of what a wire holds: the more, the less of the figure is what sending a batch takes.
+        const BATCH: u32 = 128;
         let options = TestRunOptions {
             data_in: Some(packet),
             repeat: count,

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use agent_ebpf::{
-    Address, Asked, Budget, Flow, FlowKey, GatedPort, Gates, Grant, Mode, NEVER, Nanoseconds, Network, Node,
-    Penalty, Port, PortClass, Session, SessionId, SocketCookie, Tables,
+    Address, Asked, Budget, Flow, FlowKey, GatedPort, Gates, Grant, Home, Mode, NEVER, Nanoseconds, Network,
+    Node, Penalty, Port, PortClass, Session, SessionId, SocketCookie, Tables,
 };
 
 /// All that the verdict asks for.
 #[derive(Clone, Debug)]
 pub struct World {
     pub now: Nanoseconds,
+    pub home: Home,
     pub node: Node,
     pub ports: BTreeMap<u16, PortClass>,
     pub local: BTreeSet<Address>,
@@ -34,6 +35,7 @@ impl World {
     pub fn enforcing(now: Nanoseconds) -> Self {
         Self {
             now,
+            home: Home::unknown(),
             node: Node::in_mode(Mode::Enforce),
             ports: [].into(),
             local: [address("192.0.2.10")].into(),
@@ -56,6 +58,10 @@ impl Tables for World {
     fn now(&self) -> Nanoseconds {
         assert_ne!(self.now, NEVER, "a clock shows a time");
         self.now
+    }
+
+    fn home(&self) -> Option<&Home> {
+        Some(&self.home)
     }
 
     fn node(&self) -> Option<&Node> {

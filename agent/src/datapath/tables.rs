@@ -227,7 +227,9 @@ impl Tables {
     /// Sets the node's mode. The node is whose network namespace this thread is in.
     pub fn set_node(&self, node: &Node) -> Result<(), Error> {
         let network = network::cookie().map_err(Error::Network)?;
-        lock(&self.node).set(0, node.in_network(network), 0).map_err(Error::map("NODE"))
+        let node = node.in_network(network);
+        lock(&self.node).set(0, node, 0).map_err(Error::map("NODE"))?;
+        self.change_home(|home| home.with_node(node))
     }
 
     /// Says whose a cgroup is, by its id: sockets made in it from now on are that session's.

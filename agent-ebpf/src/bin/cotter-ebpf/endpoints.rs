@@ -9,7 +9,7 @@ use agent_ebpf::{
     Tables, Tag, verdict_at_socket,
 };
 use aya_ebpf::macros::{cgroup_skb, cgroup_sock, cgroup_sock_addr, sock_ops};
-use aya_ebpf::programs::{SkBuffContext, SockAddrContext, SockContext, SockOpsContext};
+use aya_ebpf::programs::{SkBuffContext, SockAddrContext, SockContext, SockOpsContext, TcContext};
 
 use crate::frame::{Context, ContextFrame};
 use crate::maps::Maps;
@@ -111,7 +111,7 @@ pub(crate) fn cotter_listen(context: SockOpsContext) -> u32 {
     }
     let (address, port) = socket::listens_at(&context);
     // An sshd that was started anew by hand is everybody's: whose shell it was must not decide who gets in.
-    if Maps.port_class(port).is(PortClass::TCP_LOGIN) {
+    if Maps.port_class(port).is_any(PortClass::TCP_LOGIN) {
         context.remove_tag();
         return 1;
     }
@@ -188,7 +188,7 @@ pub(crate) fn cotter_release(context: SockContext) -> i32 {
 /// A packet has come to a socket.
 #[cgroup_skb(ingress)]
 pub(crate) fn cotter_receive(context: SkBuffContext) -> i32 {
-    if context.interface() == LOOPBACK {
+    if buffer(&context).interface() == LOOPBACK {
         return GO_ON;
     }
     let Some(tag) = context.tag() else { return GO_ON };
@@ -203,11 +203,18 @@ pub(crate) fn cotter_receive(context: SkBuffContext) -> i32 {
     receive(&context, tag)
 }
 
+/// The packet's buffer, which the kernel hands to TC as well.
+#[inline(always)]
+fn buffer(context: &SkBuffContext) -> TcContext {
+    TcContext::new(context.skb.skb)
+}
+
 #[inline(always)]
 fn receive(context: &SkBuffContext, tag: Tag) -> i32 {
     let cookie = context.cookie();
     let receiver = Receiver { tag, cookie, peer: socket::peer_of_receiver(context) };
-    let frame = ContextFrame::new(context);
+    let buffer = buffer(context);
+    let frame = ContextFrame::new(&buffer);
     let packet = Packet::parse(&frame, Layer::Ip);
     let verdict = verdict_at_socket(&packet, &receiver, &Maps);
     // What is nobody's business was counted at the device.
@@ -219,7 +226,7 @@ fn receive(context: &SkBuffContext, tag: Tag) -> i32 {
     }
     let dropped = verdict.reason.action() == Action::Drop;
     if dropped || verdict.overruled.is_some() {
-        Maps.report(context, &packet, &verdict);
+        Maps.report(&buffer, Layer::Ip, verdict);
     }
     if dropped {
         learn(context, &receiver, &packet);

@@ -8,7 +8,7 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
 };
-use aya_ebpf::programs::{BtfTracePointContext, SkBuffContext, TcContext, XdpContext};
+use aya_ebpf::programs::{BtfTracePointContext, TcContext, XdpContext};
 
 use crate::walks;
 
@@ -22,11 +22,11 @@ pub(crate) trait Context: EbpfContext {
     fn interface(&self) -> u32;
     /// How long the packet is.
     fn length(&self) -> u32;
-    /// Copies bytes from anywhere in the packet; zeros if it ends before.
+    /// Copies bytes from anywhere in the packet of the context behind the pointer; zeros if it ends before.
     ///
     /// # Safety
-    /// `into` must be valid for writing `length` bytes.
-    unsafe fn load(&self, at: u32, into: *mut c_void, length: u32);
+    /// The context must be the kernel's, of this kind, and `into` valid for writing `length` bytes.
+    unsafe fn load(context: *mut c_void, at: u32, into: *mut c_void, length: u32);
     /// [`Found::behind_extensions`], by the global function for this context.
     fn behind_extensions(&self, next: u8, at: usize, end: usize) -> Found;
     /// [`Step::of`], by the global function for this context.
@@ -56,9 +56,9 @@ impl Context for XdpContext {
     }
 
     #[inline(always)]
-    unsafe fn load(&self, at: u32, into: *mut c_void, length: u32) {
-        // SAFETY: the context is the kernel's, and the caller promises the buffer.
-        let _zeroed = unsafe { bpf_xdp_load_bytes(self.ctx, at, into, length) };
+    unsafe fn load(context: *mut c_void, at: u32, into: *mut c_void, length: u32) {
+        // SAFETY: the caller promises both.
+        let _zeroed = unsafe { bpf_xdp_load_bytes(context.cast(), at, into, length) };
     }
 
     #[inline(always)]
@@ -72,6 +72,7 @@ impl Context for XdpContext {
     }
 }
 
+/// Of whatever program that the kernel gives a `__sk_buff` to.
 impl Context for TcContext {
     #[inline(always)]
     fn start(&self) -> usize {
@@ -95,51 +96,9 @@ impl Context for TcContext {
     }
 
     #[inline(always)]
-    unsafe fn load(&self, at: u32, into: *mut c_void, length: u32) {
-        // SAFETY: the context is the kernel's, and the caller promises the buffer.
-        let _zeroed = unsafe { bpf_skb_load_bytes(self.as_ptr(), at, into, length) };
-    }
-
-    #[inline(always)]
-    fn behind_extensions(&self, next: u8, at: usize, end: usize) -> Found {
-        Found::from_number(walks::cotter_skb_extensions(self.skb.skb, next.into(), at as u32, end as u32))
-    }
-
-    #[inline(always)]
-    fn step(&self, at: usize, end: usize) -> Step {
-        Step::from_number(walks::cotter_skb_step(self.skb.skb, at as u32, end as u32))
-    }
-}
-
-/// What a socket receives: it begins with the IP header.
-impl Context for SkBuffContext {
-    #[inline(always)]
-    fn start(&self) -> usize {
-        // SAFETY: the context is the kernel's for as long as the program runs.
-        unsafe { (*self.skb.skb).data as usize }
-    }
-
-    #[inline(always)]
-    fn end(&self) -> usize {
-        // SAFETY: as above.
-        unsafe { (*self.skb.skb).data_end as usize }
-    }
-
-    #[inline(always)]
-    fn interface(&self) -> u32 {
-        // SAFETY: as above.
-        unsafe { (*self.skb.skb).ifindex }
-    }
-
-    #[inline(always)]
-    fn length(&self) -> u32 {
-        self.skb.len()
-    }
-
-    #[inline(always)]
-    unsafe fn load(&self, at: u32, into: *mut c_void, length: u32) {
-        // SAFETY: the context is the kernel's, and the caller promises the buffer.
-        let _zeroed = unsafe { bpf_skb_load_bytes(self.as_ptr(), at, into, length) };
+    unsafe fn load(context: *mut c_void, at: u32, into: *mut c_void, length: u32) {
+        // SAFETY: the caller promises both.
+        let _zeroed = unsafe { bpf_skb_load_bytes(context, at, into, length) };
     }
 
     #[inline(always)]
@@ -193,7 +152,8 @@ impl<C: Context> Frame for ContextFrame<'_, C> {
         }
         let mut bytes = [0; N];
         for (index, piece) in bytes.chunks_mut(PIECE).enumerate() {
-            let copied = copy(self.context, (at + index * PIECE) as u32, piece.len() as u32).to_ne_bytes();
+            let copied = copy::<C>(self.context.as_ptr(), (at + index * PIECE) as u32, piece.len() as u32)
+                .to_ne_bytes();
             piece.copy_from_slice(&copied[..piece.len()]);
         }
         Some(bytes)
@@ -211,7 +171,7 @@ impl<C: Context> Frame for ContextFrame<'_, C> {
             return Some(unsafe { (start as *const u64).read_unaligned() });
         }
         let whole = at + PIECE <= self.context.length() as usize;
-        whole.then(|| copy(self.context, at as u32, PIECE as u32))
+        whole.then(|| copy::<C>(self.context.as_ptr(), at as u32, PIECE as u32))
     }
 
     #[inline(always)]
@@ -236,13 +196,14 @@ impl<C: Context> Frame for ContextFrame<'_, C> {
 const PIECE: usize = size_of::<u64>();
 
 /// Copies up to [`PIECE`] bytes that do not lie in one piece with the packet's beginning, as they lie in memory. It goes
-/// through a register because the kernel's stack is too small for a buffer in each place that reads.
+/// through a register because the kernel's stack is too small for a buffer in each place that reads. The context comes as the
+/// kernel's pointer: what is lent to a function lies in memory, and is read from there each time, also where none is called.
 #[cold]
 #[inline(never)]
-fn copy<C: Context>(context: &C, at: u32, length: u32) -> u64 {
+fn copy<C: Context>(context: *mut c_void, at: u32, length: u32) -> u64 {
     let mut piece = 0u64;
-    // SAFETY: the callers ask for no more than the piece holds.
-    unsafe { context.load(at, (&raw mut piece).cast(), length) };
+    // SAFETY: the callers' context, of which they ask no more than the piece holds.
+    unsafe { C::load(context, at, (&raw mut piece).cast(), length) };
     piece
 }
 

@@ -22,8 +22,9 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::{btf_tracepoint, classifier, xdp};
 use aya_ebpf::programs::{BtfTracePointContext, TcContext, XdpContext};
 
-use crate::frame::{Context, ContextFrame};
+use crate::frame::ContextFrame;
 use crate::maps::Maps;
+use crate::tally::Reporter;
 
 /// Goes on to the next program, and to the stack if there is none: `TCX_NEXT`, in clsact terms `TC_ACT_UNSPEC`.
 const TC_NEXT: i32 = -1;
@@ -69,13 +70,13 @@ pub(crate) fn cotter_close(context: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn judge<C: Context>(context: &C, layer: Layer) -> Action {
+fn judge<C: Reporter>(context: &C, layer: Layer) -> Action {
     let frame = ContextFrame::new(context);
     let packet = Packet::parse(&frame, layer);
     let verdict = verdict(&packet, &Maps);
     Maps.count(&verdict);
     if verdict.reason.action() == Action::Drop || verdict.overruled.is_some() {
-        Maps.report(context, &packet, &verdict);
+        Maps.report(context, layer, verdict);
     }
     verdict.reason.action()
 }

@@ -32,6 +32,11 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn home(&self) -> Option<&Home> {
+        HOME.get(0)
+    }
+
+    #[inline(always)]
     fn node(&self) -> Option<&Node> {
         NODE.get(0)
     }
@@ -114,7 +119,7 @@ impl Tables for Maps {
     #[inline(always)]
     fn is_local(&self, address: Address) -> bool {
         let [first, second] = address.words();
-        HOME.get(0).is_some_and(|home| home.has(address)) || is_own(first, second)
+        is_own(first, second)
     }
 
     #[inline(always)]
@@ -137,7 +142,7 @@ impl Tables for Maps {
     #[inline(always)]
     fn is_never_dropped(&self, address: Address) -> bool {
         let [first, second] = address.words();
-        !HOME.get(0).is_some_and(Home::spares_nobody) && is_spared(first, second)
+        is_spared(first, second)
     }
 }
 
