@@ -80,6 +80,9 @@ impl PortClass {
     pub(crate) const VIOLATED: Self = Self::TCP_VIOLATED.and(Self::UDP_VIOLATED);
     pub(crate) const GATED: Self = Self::TCP_GATED.and(Self::UDP_GATED);
 
+    /// What is for a port's own sake, whoever the packet is from: all but what was learnt.
+    pub(crate) const KEPT: Self = Self::TCP_LOGIN.and(Self::GATED).and(Self::UDP_KNOCK);
+
     /// The roles that the port has for this protocol: of those all are then asked by one number.
     #[must_use]
     #[inline(always)]

@@ -49,9 +49,6 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
     }
 
     let Some((source, destination)) = packet.addresses() else { return Verdict::plain(Reason::NotIp) };
-    // Asked before it must be known, also of packets that leave first: what it reads is seldom in a processor's first cache, and
-    // so comes while the rest is done.
-    let may_be_granted = is_gated && tables.may_have_grant(source);
     let key = || FlowKey::new(segment.protocol, (source, segment.source), (destination, segment.destination));
     let known = if is_login {
         tables.flow(&key()).map(Flow::session)
@@ -67,7 +64,7 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
             return verdict;
         }
     }
-    if !is_login && !is_gated && !is_knock {
+    if !class.is_any(PortClass::KEPT) {
         return Verdict::plain(Reason::NotProtected);
     }
 
@@ -75,7 +72,7 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
     let is_local = || here.is_local(destination) || (is_gated || is_knock) && packet.is_to_group();
     let reason = if !is_local() {
         Reason::NotLocal
-    } else if is_gated && !(may_be_granted && tables.is_granted(source, gate, is_login)) {
+    } else if is_gated && !(tables.may_have_grant(source) && tables.is_granted(source, gate, is_login)) {
         Reason::NoGrant
     } else if is_knock {
         match packet.is_knock(&segment) {

@@ -83,8 +83,8 @@ impl Tables for Maps {
     fn may_have_grant(&self, source: Address) -> bool {
         let bits = PrefilterBits::of(source);
         let Some(word) = PREFILTER.get_ptr(bits.word()) else { return false };
-        // SAFETY: a word of the map. Volatile, so that it is read here and not where it is looked at.
-        bits.are_in(unsafe { word.read_volatile() })
+        // SAFETY: a word of the map.
+        bits.are_in(unsafe { *word })
     }
 
     #[inline(always)]
