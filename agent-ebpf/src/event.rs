@@ -26,7 +26,8 @@ pub struct Event {
 const _: () = assert!(size_of::<Event>() == 64);
 
 impl Event {
-    /// What the verdict of this [`Verdict::number`] said of a session's `packet`, seen on the interface with this index.
+    /// What the verdict of this number ([`crate::Verdict::number`]) said of `packet`, whose session is that one if it has any, seen
+    /// on the interface with this index.
     #[inline(always)]
     pub fn new<F: Frame + ?Sized>(
         time: Nanoseconds,

@@ -30,7 +30,13 @@ impl Node {
 
     /// One of which nothing is known.
     pub const fn unknown() -> Self {
-        Self::until(Mode::Off, 0, Mode::Off)
+        Self::in_mode(Mode::Off).not_yet()
+    }
+
+    /// The same, of which nothing is known yet.
+    #[must_use]
+    pub const fn not_yet(self) -> Self {
+        Self { fallback_at: 0, ..self }
     }
 
     /// Whether anything is known of it: nobody goes back to another mode at the beginning of time.

@@ -76,8 +76,9 @@ impl PortClass {
         }
     }
 
-    /// Of either protocol.
+    /// [`Self::violated`] of either protocol.
     pub(crate) const VIOLATED: Self = Self::TCP_VIOLATED.and(Self::UDP_VIOLATED);
+    /// [`Self::gated`] of either protocol.
     pub(crate) const GATED: Self = Self::TCP_GATED.and(Self::UDP_GATED);
 
     /// What is for a port's own sake, whoever the packet is from: all but what was learnt.
@@ -86,7 +87,7 @@ impl PortClass {
     /// The roles that the port has for this protocol: of those all are then asked by one number.
     #[must_use]
     #[inline(always)]
-    pub const fn of(self, protocol: Protocol) -> Self {
+    pub const fn only(self, protocol: Protocol) -> Self {
         let any = match protocol {
             Protocol::Tcp => Self::TCP_LOGIN.and(Self::TCP_VIOLATED).and(Self::TCP_GATED),
             Protocol::Udp => Self::UDP_VIOLATED.and(Self::UDP_GATED).and(Self::UDP_KNOCK),

@@ -35,7 +35,7 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
         Content::Malformed => return malformed(packet, tables),
         Content::Segment(segment) => segment,
     };
-    let class = tables.port_class(segment.destination).of(segment.protocol);
+    let class = tables.port_class(segment.destination).only(segment.protocol);
     if class == PortClass::NONE {
         return Verdict::plain(Reason::NotProtected);
     }
@@ -48,7 +48,8 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
         return Verdict::plain(Reason::NotProtected);
     }
 
-    let Some((source, destination)) = packet.addresses() else { return Verdict::plain(Reason::NotIp) };
+    // What has a segment has addresses.
+    let Some((source, destination)) = packet.addresses() else { return malformed(packet, tables) };
     let key = || FlowKey::new(segment.protocol, (source, segment.source), (destination, segment.destination));
     let known = if is_login {
         tables.flow(&key()).map(Flow::session)
@@ -239,7 +240,7 @@ impl<'t, T: Tables> Here<'t, T> {
 
 impl Verdict {
     /// In the place of [`Self::overruled`] where nothing is.
-    pub(crate) const NOT_OVERRULED: u8 = u8::MAX;
+    const NOT_OVERRULED: u8 = u8::MAX;
 
     /// All but the session as a number, as an event holds it: the reason, the one that was overruled, and what happens, a byte
     /// each, from the lowest.

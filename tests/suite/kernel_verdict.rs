@@ -9,9 +9,10 @@ use agent_ebpf::{
     Penalty, Port, PortClass, Ports, PrefilterBits, Protocol, Reason, Session, SessionId, SessionState,
     verdict,
 };
+use aya::maps::{Array, Map, MapData};
 use aya::programs::ProgramInfo;
 use cotter_agent::datapath::{Datapath, Judge, KernelLog, Method, Settings, Tables, now};
-use lab::frames::{Dice, odd};
+use lab::frames::{Dice, Frame, odd};
 
 use crate::world::World;
 
@@ -111,6 +112,12 @@ fn agree(method: Method, packet_of: fn(&[u8]) -> (&[u8], Layer)) {
             if number % (packets / NODES) == 0 {
                 world.node = *dice.one_of(&nodes(world.now));
                 tables.set_node(&world.node).unwrap();
+                // What is not known at once is asked for in full.
+                if number / (packets / NODES) % 2 == 1 {
+                    tables.forget_home().unwrap();
+                } else {
+                    tables.set_local(&world.local).unwrap();
+                }
             }
             let (source, destination) = ends(&mut dice);
             let frame = odd(&mut dice, source, destination);
@@ -138,13 +145,45 @@ fn agree(method: Method, packet_of: fn(&[u8]) -> (&[u8], Layer)) {
     });
 }
 
+/// Programs that log need more of the stack, which Linux 6.1 adds up over all functions that call each other.
+#[test]
+fn programs_that_log_every_drop_are_taken_by_the_kernel() {
+    in_a_private_namespace(|| {
+        let pins = Path::new("/sys/fs/bpf/verdict");
+        let datapath = open_with(pins, KernelLog::Debug);
+        datapath.tables().unwrap();
+    });
+}
+
+/// An agent of another release, which has set the mode meanwhile, knows nothing of the copies that this one keeps.
+#[test]
+fn an_agent_that_takes_over_goes_by_no_copy_of_an_earlier_one() {
+    in_a_private_namespace(|| {
+        let pins = Path::new("/sys/fs/bpf/verdict");
+        let first = open(pins);
+        let mut world = node();
+        load(&world, &first.tables().unwrap());
+        first.tables().unwrap().set_node(&world.node).unwrap();
+        drop(first);
+        world.node = Node::in_mode(Mode::Off);
+        let pinned = MapData::from_pin(pins.join(format!("v{ABI_VERSION}/NODE"))).unwrap();
+        Array::try_from(Map::Array(pinned)).unwrap().set(0, world.node, 0).unwrap();
+
+        let _second = open(pins);
+        let gated = SocketAddr::new(NODE_V4.parse().unwrap(), DATABASE);
+        let frame = Frame::syn("203.0.113.77:40000".parse().unwrap(), gated, &[]).ethernet();
+        let judged = Judge::open(pins, Method::Xdp).unwrap().judge(&frame, Layer::Ethernet).unwrap();
+        assert_eq!(judged.reason, verdict(&Packet::parse(&frame[..], Layer::Ethernet), &world).reason);
+        assert_eq!(judged.reason, Reason::NotProtected);
+    });
+}
+
 fn open(pins: &Path) -> Datapath {
-    let settings = Settings {
-        pin_dir: pins.into(),
-        max_sessions: 64,
-        kernel_log: KernelLog::Off,
-        sessions_cgroup: None,
-    };
+    open_with(pins, KernelLog::Off)
+}
+
+fn open_with(pins: &Path, kernel_log: KernelLog) -> Datapath {
+    let settings = Settings { pin_dir: pins.into(), max_sessions: 64, kernel_log, sessions_cgroup: None };
     Datapath::open(&settings).unwrap().0
 }
 

@@ -228,7 +228,10 @@ impl Tables {
     pub fn set_node(&self, node: &Node) -> Result<(), Error> {
         let network = network::cookie().map_err(Error::Network)?;
         let node = node.in_network(network);
-        lock(&self.node).set(0, node, 0).map_err(Error::map("NODE"))?;
+        let mut map = lock(&self.node);
+        map.set(0, node, 0).map_err(Error::map("NODE"))?;
+        // A record is not written at once: its parts are there before it counts.
+        self.change_home(|home| home.with_node(node.not_yet()))?;
         self.change_home(|home| home.with_node(node))
     }
 
@@ -297,6 +300,11 @@ impl Tables {
         self.change_home(|home| home.sparing_nobody(false))?;
         replace_networks(&mut map, networks).map_err(error)?;
         if networks.is_empty() { self.change_home(|home| home.sparing_nobody(true)) } else { Ok(()) }
+    }
+
+    /// Has the programs ask for everything in full, until it is said anew.
+    pub fn forget_home(&self) -> Result<(), Error> {
+        self.change_home(|_| Home::unknown())
     }
 
     fn change_home(&self, change: impl FnOnce(Home) -> Home) -> Result<(), Error> {

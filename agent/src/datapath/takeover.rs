@@ -82,7 +82,10 @@ fn in_place(pins: &Pins, settings: &Settings) -> Result<Started, Error> {
     let mut ebpf = object::load(&directory, settings)?;
     let close = pin_all(&mut ebpf, &directory)?;
     let endpoints = Endpoints::hold(&mut ebpf, &directory, settings.sessions_cgroup.as_deref());
-    let sessions = Tables::open_directory(&directory)?.sessions()?.len();
+    let tables = Tables::open_directory(&directory)?;
+    // The agent before may have been of another release, and have kept up only what it knew of.
+    tables.forget_home()?;
+    let sessions = tables.sessions()?.len();
     Ok(Started { ebpf, close, endpoints, takeover: Takeover::SameVersion { sessions } })
 }
 

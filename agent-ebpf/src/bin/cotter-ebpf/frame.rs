@@ -131,6 +131,13 @@ impl<'c, C: Context> ContextFrame<'c, C> {
         let nothing = unsafe { start.cast::<u16>().wrapping_add(1).read_volatile() };
         Self { context, nothing }
     }
+
+    /// At most [`PIECE`] bytes that do not lie in one piece with the packet's beginning, as they lie in memory.
+    #[inline(always)]
+    fn copy(&self, at: usize, length: usize) -> u64 {
+        // SAFETY: the context is the kernel's for as long as the program runs.
+        unsafe { copy::<C>(self.context.as_ptr(), at as u32, length as u32) }
+    }
 }
 
 impl<C: Context> Frame for ContextFrame<'_, C> {
@@ -152,8 +159,7 @@ impl<C: Context> Frame for ContextFrame<'_, C> {
         }
         let mut bytes = [0; N];
         for (index, piece) in bytes.chunks_mut(PIECE).enumerate() {
-            let copied = copy::<C>(self.context.as_ptr(), (at + index * PIECE) as u32, piece.len() as u32)
-                .to_ne_bytes();
+            let copied = self.copy(at + index * PIECE, piece.len()).to_ne_bytes();
             piece.copy_from_slice(&copied[..piece.len()]);
         }
         Some(bytes)
@@ -171,7 +177,7 @@ impl<C: Context> Frame for ContextFrame<'_, C> {
             return Some(unsafe { (start as *const u64).read_unaligned() });
         }
         let whole = at + PIECE <= self.context.length() as usize;
-        whole.then(|| copy::<C>(self.context.as_ptr(), at as u32, PIECE as u32))
+        whole.then(|| self.copy(at, PIECE))
     }
 
     #[inline(always)]
@@ -192,15 +198,18 @@ impl<C: Context> Frame for ContextFrame<'_, C> {
     }
 }
 
-/// The bytes of one [`copy`].
+/// How many bytes are copied at once.
 const PIECE: usize = size_of::<u64>();
 
-/// Copies up to [`PIECE`] bytes that do not lie in one piece with the packet's beginning, as they lie in memory. It goes
-/// through a register because the kernel's stack is too small for a buffer in each place that reads. The context comes as the
-/// kernel's pointer: what is lent to a function lies in memory, and is read from there each time, also where none is called.
+/// What [`ContextFrame::copy`] does, through a register because the kernel's stack is too small for a buffer in each place that
+/// reads. The context comes as the kernel's pointer: what is lent to a function lies in memory, and is read from there each
+/// time, also where none is called.
+///
+/// # Safety
+/// The context must be the kernel's, of this kind.
 #[cold]
 #[inline(never)]
-fn copy<C: Context>(context: *mut c_void, at: u32, length: u32) -> u64 {
+unsafe fn copy<C: Context>(context: *mut c_void, at: u32, length: u32) -> u64 {
     let mut piece = 0u64;
     // SAFETY: the callers' context, of which they ask no more than the piece holds.
     unsafe { C::load(context, at, (&raw mut piece).cast(), length) };

@@ -50,7 +50,7 @@ pub(crate) trait Reporter: Context {
 
 impl Reporter for XdpContext {
     #[inline(always)]
-    fn tell(&self, _: Layer, session: SessionId, verdict: u32, is_event: bool) {
+    fn tell(&self, _always_ethernet: Layer, session: SessionId, verdict: u32, is_event: bool) {
         cotter_xdp_tell(self.ctx, session.number(), verdict, u32::from(is_event));
     }
 }
@@ -106,7 +106,7 @@ fn tell<C: Context>(context: &C, layer: Layer, session: SessionId, verdict: u32,
     0
 }
 
-// Functions of their own, because the stack of one is too small for all, and a flood seldom needs them.
+// Functions of their own, because the stack of one is too small for all.
 
 /// Counts in the session's record; true if it is the first of its kind.
 #[inline(never)]
