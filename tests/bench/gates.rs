@@ -12,7 +12,7 @@ use crate::program::Program;
 use crate::{crowd, firewall};
 
 /// How many packets come at a time: a flood lasts, so that what others have driven from the caches soon counts for nothing.
-const PACKETS: u32 = 100_000;
+const PACKETS: u32 = 300_000;
 /// How often in a round. Taking turns that are this short, all have the same share of what disturbs the machine.
 const TURNS: u32 = 3;
 

@@ -1,12 +1,9 @@
 //! Numbers in no order, of as many as are set when a program is loaded; the same ones for each program.
 #![expect(unsafe_code, reason = "settings are exported symbols, and read where they are")]
 
-use aya_ebpf::btf_maps::PerCpuArray;
-use aya_ebpf::macros::btf_map;
-
-/// Where each processor is in its row of numbers.
-#[btf_map]
-static DRAWN: PerCpuArray<u64, 1, 0> = PerCpuArray::new();
+/// The last of the row that was drawn.
+#[unsafe(no_mangle)]
+static mut LAST: u64 = 0;
 
 /// The first of the numbers.
 #[unsafe(no_mangle)]
@@ -26,12 +23,12 @@ pub(crate) fn any() -> u32 {
 /// would take longer than some of what is measured.
 #[inline(always)]
 fn next() -> u64 {
-    let Some(state) = DRAWN.get_ptr_mut(0) else { return 0 };
-    // SAFETY: this processor's own slot, and nothing else runs here meanwhile.
-    let last = unsafe { state.read() };
+    let state = &raw mut LAST;
+    // SAFETY: a number of our own. Two processors at once would draw some numbers both.
+    let last = unsafe { state.read_volatile() };
     let next = last.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     // SAFETY: as above.
-    unsafe { state.write(next) };
+    unsafe { state.write_volatile(next) };
     next >> 32
 }
 
