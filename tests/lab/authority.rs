@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::{ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use crate::ca::Ca;
@@ -154,16 +154,12 @@ impl Authority {
 
     /// Stops it until it gets SIGCONT.
     pub fn pause(&self) -> Result<()> {
-        pause(self.pid()?)
+        pause(self.process.pid()?)
     }
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        Ok(kill_process(self.pid()?, signal)?)
-    }
-
-    fn pid(&self) -> Result<Pid> {
-        Pid::from_raw(i32::try_from(self.process.id())?).context("a process id of zero")
+        Ok(kill_process(self.process.pid()?, signal)?)
     }
 
     /// Ends it without a warning.

@@ -112,8 +112,7 @@ impl Postgres {
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = Pid::from_raw(i32::try_from(self.process.id())?).context("a process id of zero")?;
-        Ok(kill_process(pid, signal)?)
+        Ok(kill_process(self.process.pid()?, signal)?)
     }
 }
 

@@ -3,6 +3,9 @@
 use std::ops::{Deref, DerefMut};
 use std::process::Child;
 
+use anyhow::{Context, Result};
+use rustix::process::Pid;
+
 use crate::place::Place;
 
 /// A process that some place runs, to be used like the [`Child`] that it is; killed when dropped. The lab lives at
@@ -16,6 +19,11 @@ pub struct Process {
 impl Process {
     pub(crate) fn new(place: Place, child: Child) -> Self {
         Self { child, _place: place }
+    }
+
+    /// Its process id in the caller's eyes.
+    pub fn pid(&self) -> Result<Pid> {
+        Pid::from_raw(i32::try_from(self.child.id())?).context("a process id of zero")
     }
 }
 

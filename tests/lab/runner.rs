@@ -91,8 +91,7 @@ impl Runner for Alone {
     }
 
     fn pid(&self) -> Result<Pid> {
-        let child = self.child.as_ref().context("the agent does not run")?;
-        Pid::from_raw(i32::try_from(child.id())?).context("a process id of zero")
+        self.child.as_ref().context("the agent does not run")?.pid()
     }
 
     fn log(&self) -> Result<String> {

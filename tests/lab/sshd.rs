@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Result, bail};
+use rustix::process::{Signal, kill_process};
 
 use crate::ca::Ca;
 use crate::eventually::eventually;
@@ -181,10 +181,9 @@ impl Sshd {
 
     /// Has it read its configuration anew, and waits until it answers again.
     pub fn reload(&mut self) -> Result<()> {
-        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("a process id of zero")?;
         let listened = |log: String| log.matches("Server listening").count();
         let before = listened(self.log()?);
-        kill_process(pid, Signal::HUP)?;
+        kill_process(self.child.pid()?, Signal::HUP)?;
         eventually("sshd listens again", || Ok((listened(self.log()?) > before).then_some(())))?;
         self.await_banner()
     }

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use lab::{AgentSetup, Authority, Lab, NODE_V4, Place, Process, SshdSetup, Storage, eventually};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use super::{PASSWORD, Story, output};
@@ -44,8 +44,7 @@ impl Keeper {
     }
 
     pub(super) fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = Pid::from_raw(i32::try_from(self.process.id())?).context("a process id of zero")?;
-        Ok(kill_process(pid, signal)?)
+        Ok(kill_process(self.process.pid()?, signal)?)
     }
 
     /// Whether somebody waits to be accepted.
