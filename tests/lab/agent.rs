@@ -12,7 +12,7 @@ use crate::ca::Ca;
 use crate::eventually::{eventually, within};
 use crate::lab::Lab;
 use crate::network::{ALICE, ELSEWHERE};
-use crate::pause::pause;
+use crate::pause::Paused;
 use crate::place::Place;
 use crate::runner::{Alone, Runner};
 use crate::service::Service;
@@ -174,10 +174,8 @@ impl Agent {
 
     /// Has something happen of which it sees no part before all of it is done.
     pub fn behind_its_back<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        pause(self.pid()?)?;
-        let done = work();
-        self.signal(Signal::CONT)?;
-        done
+        let _paused = Paused::new(self.pid()?)?;
+        work()
     }
 
     /// Its process id in the caller's eyes.

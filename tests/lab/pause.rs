@@ -7,7 +7,27 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::eventually::eventually;
 
-/// Stops it until it gets SIGCONT. Its threads go on until one of them has taken note of the signal, so that is waited for.
+/// A process that stands still as long as this is held.
+pub(crate) struct Paused(Pid);
+
+impl Paused {
+    /// Stops it.
+    pub(crate) fn new(process: Pid) -> Result<Self> {
+        let paused = Self(process);
+        pause(process)?;
+        Ok(paused)
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        // It may be gone.
+        let _gone = kill_process(self.0, Signal::CONT);
+    }
+}
+
+/// Stops a process until it gets SIGCONT. Its threads go on until one of them has taken note of the signal, so that is waited
+/// for.
 pub(crate) fn pause(process: Pid) -> Result<()> {
     kill_process(process, Signal::STOP)?;
     let tasks = format!("/proc/{}/task", process.as_raw_nonzero());
