@@ -14,6 +14,7 @@ mod flow;
 mod found;
 mod frame;
 mod grant;
+mod here;
 mod home;
 mod mode;
 mod node;

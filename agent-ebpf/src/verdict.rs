@@ -1,8 +1,9 @@
 //! The packet policy.
 
+use crate::here::Here;
 use crate::packet::Content;
 use crate::{
-    Action, Address, Asked, Flow, FlowKey, Frame, GatedPort, Gates, Grant, HeldEndpoints, Home, Mode, Packet,
+    Action, Address, Asked, Flow, FlowKey, Frame, GatedPort, Gates, Grant, HeldEndpoints, Mode, Packet,
     PortClass, Protocol, Reason, Receiver, SessionId, SessionState, Standing, Step, Tables,
 };
 
@@ -206,35 +207,6 @@ fn conclude(
             Mode::Audit => Verdict { reason: Reason::Audit, overruled: Some(reason), ..verdict },
             Mode::Off => Verdict { reason: Reason::NotProtected, ..verdict },
         },
-    }
-}
-
-/// The node: what is known of it at once, and where that is not known, in full.
-struct Here<'t, T> {
-    home: Option<&'t Home>,
-    tables: &'t T,
-}
-
-impl<'t, T: Tables> Here<'t, T> {
-    #[inline(always)]
-    fn at(tables: &'t T) -> Self {
-        Self { home: tables.home(), tables }
-    }
-
-    #[inline(always)]
-    fn mode(&self) -> Mode {
-        let node = self.home.and_then(Home::node).or_else(|| self.tables.node());
-        node.map_or(Mode::Off, |node| node.mode(|| self.tables.now()))
-    }
-
-    #[inline(always)]
-    fn is_local(&self, address: Address) -> bool {
-        self.home.is_some_and(|home| home.has(address)) || self.tables.is_local(address)
-    }
-
-    #[inline(always)]
-    fn spares(&self, source: Address) -> bool {
-        !self.home.is_some_and(Home::spares_nobody) && self.tables.is_never_dropped(source)
     }
 }
 

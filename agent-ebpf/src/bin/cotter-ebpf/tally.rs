@@ -34,7 +34,7 @@ impl Maps {
         }
         let first = session != SessionId::NONE && remember(session, overruled.is_some());
         let is_event = first || take_token();
-        // Asked here, so that who reads no log does not pay for the call: the verifier takes it out.
+        // Asked here, so that who reads no log does not pay for the call.
         if is_event || level_enabled(Level::Debug) {
             context.tell(layer, session, verdict.number(), is_event);
         }
