@@ -11,6 +11,7 @@ use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 use serde_json::Value;
 
 use crate::program::Program;
+use crate::receiving::Receiving;
 
 /// Where the packets leave.
 const DEVICE: &str = "eth0";
@@ -30,6 +31,15 @@ impl Sources {
     pub(crate) const fn only(address: Ipv4Addr) -> Self {
         Self { first: address, count: 1 }
     }
+}
+
+/// What a packet of a flood takes, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Took {
+    /// The node: to receive it, whatever becomes of it there.
+    pub(crate) node: f64,
+    /// Whoever sends it, on the same processor.
+    pub(crate) making: f64,
 }
 
 /// A flood that has not begun.
@@ -66,6 +76,14 @@ impl Flood {
             Program::load_of(&mut ebpf, "flood", &pin)
         })??;
         Ok(Self { program, packet, node, alice })
+    }
+
+    /// Sends so many packets; what each took.
+    pub(crate) fn time(&self, count: u32, receiving: &Receiving) -> Result<Took> {
+        let before = receiving.total()?;
+        let whole = self.send(count)?;
+        let node = (receiving.total()? - before).as_nanos() as f64 / f64::from(count);
+        Ok(Took { node, making: whole - node })
     }
 
     /// Sends so many packets; how long each took the one processor that makes and receives them, in nanoseconds.

@@ -9,6 +9,7 @@ use lab::{ALICE, Lab, NODE_V4, Place};
 use crate::crowd::GATED_PORT;
 use crate::flood::{Flood, Sources};
 use crate::program::Program;
+use crate::receiving::Receiving;
 use crate::{crowd, firewall};
 
 /// How many packets come at a time: a flood lasts, so that what others have driven from the caches soon counts for nothing.
@@ -16,7 +17,7 @@ const PACKETS: u32 = 300_000;
 /// How often in a round. Taking turns that are this short, all have the same share of what disturbs the machine.
 const TURNS: u32 = 3;
 
-/// Millions of packets a second that are dropped by one processor, which also makes them.
+/// Millions of packets a second that a node drops on one processor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gates {
     /// An XDP program that drops everything.
@@ -29,6 +30,8 @@ pub(crate) struct Gates {
     pub(crate) nft_prerouting: f64,
     /// iptables' raw table with ipset.
     pub(crate) ipset: f64,
+    /// How long it takes to make a packet, in nanoseconds.
+    pub(crate) making: f64,
 }
 
 /// A node for each, with the same flood before it.
@@ -55,17 +58,20 @@ impl GateBench {
     }
 
     /// Floods each in turn, until each has had its turns.
-    pub(crate) fn round(&self) -> Result<Gates> {
+    pub(crate) fn round(&self, receiving: &Receiving) -> Result<Gates> {
         let gates = [&self.bare_drop, &self.cotter, &self.nft_ingress, &self.nft_prerouting, &self.ipset];
-        let mut taken = [0.0; 5];
+        let mut node = [0.0; 5];
+        let mut making = 0.0;
         for _ in 0..TURNS {
-            for (taken, gate) in taken.iter_mut().zip(gates) {
-                *taken += gate.flood.send(PACKETS)?;
+            for (node, gate) in node.iter_mut().zip(gates) {
+                let took = gate.flood.time(PACKETS, receiving)?;
+                *node += took.node / f64::from(TURNS);
+                making += took.making / f64::from(TURNS) / gates.len() as f64;
             }
         }
         let [bare_drop, cotter, nft_ingress, nft_prerouting, ipset] =
-            taken.map(|nanoseconds| 1e3 * f64::from(TURNS) / nanoseconds);
-        Ok(Gates { bare_drop, cotter, nft_ingress, nft_prerouting, ipset })
+            node.map(|nanoseconds| 1e3 / nanoseconds);
+        Ok(Gates { bare_drop, cotter, nft_ingress, nft_prerouting, ipset, making })
     }
 }
 

@@ -23,6 +23,8 @@ mod flood;
 mod gates;
 /// Lookups in large tables.
 mod lookups;
+/// How long this machine's processors are busy receiving.
+mod receiving;
 /// Datagrams to sockets.
 mod sockets;
 

@@ -14,6 +14,7 @@ use crate::logins;
 use crate::lookups::LookupBench;
 use crate::node::Node;
 use crate::packets::PacketBench;
+use crate::receiving::Receiving;
 use crate::row::Round;
 use crate::sockets::SocketBench;
 
@@ -27,6 +28,7 @@ pub(crate) fn run(baseline: &Path, rounds: usize) -> Result<Vec<Round>> {
     );
     // Read here: the labs have directories of their own in the place of many of the host's.
     let object = std::fs::read(baseline).with_context(|| baseline.display().to_string())?;
+    let receiving = Receiving::count(&object).context("what counts the time of receiving")?;
     let packets = PacketBench::set_up(&object).context("packets")?;
     let gates = GateBench::set_up(&object).context("gates")?;
     let sockets = SocketBench::set_up(&object).context("sockets")?;
@@ -43,8 +45,8 @@ pub(crate) fn run(baseline: &Path, rounds: usize) -> Result<Vec<Round>> {
         progress.show(round);
         let figures = Round {
             packets: packets.round(round).context("packets")?,
-            gates: gates.round().context("gates")?,
-            sockets: sockets.round().context("sockets")?,
+            gates: gates.round(&receiving).context("gates")?,
+            sockets: sockets.round(&receiving).context("sockets")?,
             lookups: lookups.round().context("large tables")?,
             logins: logins::round(round, &mut script, &mut agent).context("logins")?,
             authority: authority.round(round).context("authority")?,

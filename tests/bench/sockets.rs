@@ -15,6 +15,7 @@ use lab::{ALICE, Lab, NODE_V4, Place, Process};
 
 use crate::flood::{Flood, Sources};
 use crate::program::Program;
+use crate::receiving::Receiving;
 
 /// How many datagrams come in a round.
 const DATAGRAMS: u32 = 200_000;
@@ -26,7 +27,7 @@ const SERVER: &str = "import socket, signal, sys; \
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); server.bind((\"\", int(sys.argv[1]))); \
     print(\"open\", flush=True); signal.pause()";
 
-/// What a datagram costs from the wire to the socket, in nanoseconds; the flood is in it.
+/// What a datagram costs the node from the wire to the socket, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sockets {
     /// On a node without Cotter.
@@ -67,12 +68,12 @@ impl SocketBench {
     }
 
     /// Measures each once.
-    pub(crate) fn round(&self) -> Result<Sockets> {
+    pub(crate) fn round(&self, receiving: &Receiving) -> Result<Sockets> {
         let judged = || Ok::<_, anyhow::Error>(self.tables.counters()?.of(Reason::Pinned));
         let before = judged()?;
-        let (without, ordinary) = (self.without.cost()?, self.ordinary.cost()?);
+        let (without, ordinary) = (self.without.cost(receiving)?, self.ordinary.cost(receiving)?);
         ensure!(judged()? == before, "a socket of no session was judged");
-        let endpoint = self.endpoint.cost()?;
+        let endpoint = self.endpoint.cost(receiving)?;
         let counted = judged()? - before;
         ensure!(counted == u64::from(DATAGRAMS), "{counted} of {DATAGRAMS} datagrams were judged");
         Ok(Sockets { without, ordinary, endpoint })
@@ -95,8 +96,8 @@ impl Target {
         Ok(Self { flood, _server: server })
     }
 
-    fn cost(&self) -> Result<f64> {
-        self.flood.send(DATAGRAMS)
+    fn cost(&self, receiving: &Receiving) -> Result<f64> {
+        Ok(self.flood.time(DATAGRAMS, receiving)?.node)
     }
 }
 

@@ -1,5 +1,5 @@
 //! What the bench compares `cotter_xdp` with, XDP programs that pass every packet, at once or after a look at its headers,
-//! or drop it; and what makes it work: floods (`flood`), large tables (`lookups`).
+//! or drop it; what makes it work: floods (`flood`), large tables (`lookups`); and a clock for receiving (`receiving`).
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![expect(unsafe_code, reason = "the hook macro exports symbols; packet access has its own file")]
 
@@ -12,6 +12,7 @@ mod walks;
 mod draw;
 mod flood;
 mod lookups;
+mod receiving;
 
 use agent_ebpf::{Content, Frame, Layer, Packet};
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS};
