@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use lab::{Order, eventually, within};
 
 use crate::scene::{AT_ALICE, AT_ELSEWHERE, ENDING, MOVING, Scene, text};
@@ -53,11 +53,20 @@ fn a_lock_outlives_the_agent() -> Result<()> {
 fn cut_ends_one_session_and_lets_its_user_come_back() -> Result<()> {
     let scene = Scene::enforcing()?;
     let alice = scene.alice()?;
-    let mut session = scene.at_alice(&alice).stay_at_terminal("true")?;
-    let id = text(&scene.session_of("alice")?, "id")?.to_owned();
-    scene.agent.told(&["cut", &id])?;
-    session.hears("an administrator has ended it", AT_ONCE)?;
-    within(AT_ONCE, "the client notices", || session.ended())?;
+    let mut words = String::new();
+    // Words that are not said at once are not said at all: a machine that has never run those who say them, and emulates its
+    // processor, may be too slow the first time.
+    for _ in 0..3 {
+        let mut session = scene.at_alice(&alice).stay_at_terminal("true")?;
+        let id = text(&scene.session_of("alice")?, "id")?.to_owned();
+        scene.agent.told(&["cut", &id])?;
+        words = session.last_words(AT_ONCE).context("the client notices")?;
+        if !words.is_empty() {
+            break;
+        }
+        scene.deserted()?;
+    }
+    ensure!(words.contains("an administrator has ended it"), "{words:?}");
     assert_eq!(
         scene.agent.cli(&["cut", "0123456789abcdef"])?.status.code(),
         Some(1),
