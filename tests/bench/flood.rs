@@ -34,7 +34,7 @@ impl Sources {
 }
 
 /// What a packet of a flood takes, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Took {
     /// The node: to receive it, whatever becomes of it there.
     pub(crate) node: f64,
