@@ -12,6 +12,9 @@ pub struct Address([u64; 2]);
 const _: () = assert!(size_of::<Address>() == 16);
 
 impl Address {
+    /// The unspecified address, which nobody sends from (RFC 4291, 2.5.2).
+    pub const NOWHERE: Self = Self([0; 2]);
+
     /// The address of these 16 octets; an IPv4 address must come in its mapped form.
     #[inline(always)]
     pub const fn new([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]: [u8; 16]) -> Self {

@@ -58,15 +58,44 @@ impl FlowKey {
 pub struct Flow {
     session: SessionId,
     cookie: SocketCookie,
-    _reserved: [u8; 8],
+    leg: u8,
+    _reserved: [u8; 7],
 }
 
 const _: () = assert!(size_of::<Flow>() == 24);
 
+/// Which part of the way from the user to sshd a flow is.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leg {
+    /// All of it.
+    Whole = 0,
+    /// From a balancer to the relay: it says where its user is, and its packets do not.
+    Outer = 1,
+    /// From the relay to sshd, over loopback, where no device sees it.
+    Inner = 2,
+}
+
 impl Flow {
     /// A flow of `session`, carried by the socket with this cookie.
     pub const fn of(session: SessionId, cookie: SocketCookie) -> Self {
-        Self { session, cookie, _reserved: [0; 8] }
+        Self { session, cookie, leg: Leg::Whole as u8, _reserved: [0; 7] }
+    }
+
+    /// The same as this part of its way.
+    #[must_use]
+    pub const fn on(self, leg: Leg) -> Self {
+        Self { leg: leg as u8, ..self }
+    }
+
+    /// Which part of its way it is. One that is not known is none that a device may see.
+    #[inline(always)]
+    pub const fn leg(&self) -> Leg {
+        match self.leg {
+            0 => Leg::Whole,
+            1 => Leg::Outer,
+            _ => Leg::Inner,
+        }
     }
 
     /// A connection that is cut though it never had a session.

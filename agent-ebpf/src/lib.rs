@@ -33,7 +33,7 @@ pub use budget::{Budget, EVENTS_ALLOWED};
 pub use drops::{DEVICES, Drops, device_slot};
 pub use endpoint::{Asked, Endpoint, Receiver, Tag, Violated};
 pub use event::Event;
-pub use flow::{Flow, FlowKey, SocketCookie};
+pub use flow::{Flow, FlowKey, Leg, SocketCookie};
 pub use found::{EXTENSION_HEADERS, Found};
 pub use frame::{FARTHEST, Frame};
 pub use grant::{GatedPort, Gates, Grant, PrefilterBits};

@@ -54,8 +54,8 @@ pub enum Reason {
     Penalty = 13,
     /// A further subflow of a multipath connection, which no session vouches for.
     MptcpJoin = 14,
-    /// To the node, but without readable ports; to a login port, but without readable TCP flags or options; to where
-    /// knocks are heard, but no knock.
+    /// To the node, but without readable ports; to a login port, but without readable TCP flags or options, or on loopback, which
+    /// no device leads to; to where knocks are heard, but no knock.
     Malformed = 15,
 }
 

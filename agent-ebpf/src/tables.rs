@@ -19,6 +19,8 @@ pub trait Tables {
     fn port_class(&self, port: Port) -> PortClass;
     /// Is this connection known?
     fn flow(&self, key: &FlowKey) -> Option<&Flow>;
+    /// Where is the user of this socket, by the word of the balancer that has connected it?
+    fn observed(&self, socket: SocketCookie) -> Option<Address>;
     /// What is known of this session?
     fn session(&self, id: SessionId) -> Option<&Session>;
     /// How does this source stand to this session? Answered by [`Standing::of`]; the kernel's verifier is to walk that only

@@ -3,7 +3,7 @@
 use crate::here::Here;
 use crate::packet::Content;
 use crate::{
-    Action, Address, Asked, Flow, FlowKey, Frame, GatedPort, Gates, Grant, HeldEndpoints, Mode, Packet,
+    Action, Address, Asked, Flow, FlowKey, Frame, GatedPort, Gates, Grant, HeldEndpoints, Leg, Mode, Packet,
     PortClass, Protocol, Reason, Receiver, SessionId, SessionState, Standing, Step, Tables,
 };
 
@@ -52,15 +52,19 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
     // What has a segment has addresses.
     let Some((source, destination)) = packet.addresses() else { return malformed(packet, tables) };
     let key = || FlowKey::new(segment.protocol, (source, segment.source), (destination, segment.destination));
+    // There the relay connects to sshd, over no device. The stack drops what comes by one as well, unless it was told otherwise.
+    if is_login && destination.is_loopback() {
+        return conclude(Reason::Malformed, SessionId::NONE, node, source, &here);
+    }
     let known = if is_login {
-        tables.flow(&key()).map(Flow::session)
+        tables.flow(&key()).map(|flow| (flow.session(), whereabouts(flow, source, tables)))
     } else if class.is_any(PortClass::VIOLATED) {
-        tables.violated(&key())
+        tables.violated(&key()).map(|session| (session, source))
     } else {
         None
     };
-    if let Some(id) = known {
-        let verdict = of_session(id, node, source, &here, |_| true);
+    if let Some((id, user)) = known {
+        let verdict = of_session(id, node, user, &here, |_| true);
         // What was learnt of an endpoint only drops: what passes is for its socket to judge.
         if is_login || verdict.reason.action() == Action::Drop {
             return verdict;
@@ -94,6 +98,17 @@ pub fn verdict<F: Frame + ?Sized>(packet: &Packet<'_, F>, tables: &impl Tables) 
         }
     };
     conclude(reason, SessionId::NONE, node, source, &here)
+}
+
+/// Where the user of a connection is: at the source of its packets, or where a balancer says. The way from the relay to sshd
+/// leads over no device: whoever sends such packets is nobody's user.
+#[inline(always)]
+fn whereabouts(flow: &Flow, source: Address, tables: &impl Tables) -> Address {
+    match flow.leg() {
+        Leg::Whole => source,
+        Leg::Outer => tables.observed(flow.cookie()).unwrap_or(Address::NOWHERE),
+        Leg::Inner => Address::NOWHERE,
+    }
 }
 
 /// Whether a source may reach a gated port: by a session, or, where logins are, by a knock.

@@ -19,25 +19,62 @@ pub struct Connection {
     pub cookie: u64,
 }
 
+impl Connection {
+    /// Whether it comes from elsewhere to loopback: only the relay connects so (IP_TRANSPARENT, ip(7)).
+    #[must_use]
+    pub fn is_relayed(&self) -> bool {
+        is_relayed(self.local, self.peer)
+    }
+}
+
+/// The same of a connection by its ends, canonical.
+#[must_use]
+pub fn is_relayed(local: SocketAddr, peer: SocketAddr) -> bool {
+    local.ip().is_loopback() && !peer.ip().is_loopback()
+}
+
 /// Lists the connections that were accepted on one of the local ports.
 ///
 /// # Errors
 /// The kernel refused the question or answered what cannot be understood.
 pub fn list(ports: &[u16]) -> io::Result<Vec<Connection>> {
+    let accepted = StateFlags::ESTABLISHED
+        | StateFlags::FIN_WAIT1
+        | StateFlags::FIN_WAIT2
+        | StateFlags::CLOSE_WAIT
+        | StateFlags::LAST_ACK
+        | StateFlags::CLOSING;
     let mut found = Vec::new();
     for &port in ports {
-        for family in [AF_INET, AF_INET6] {
-            dump(family, port, &mut found)?;
+        for socket in sockets(port, accepted.clone())? {
+            found.extend(connection(&socket));
         }
     }
     Ok(found)
 }
 
-fn dump(family: u8, port: u16, found: &mut Vec<Connection>) -> io::Result<()> {
+/// Whether somebody waits for connections at the local port.
+///
+/// # Errors
+/// As [`list`].
+pub fn is_listened_at(port: u16) -> io::Result<bool> {
+    Ok(!sockets(port, StateFlags::LISTEN)?.is_empty())
+}
+
+/// The sockets at a local port that are in one of these states.
+fn sockets(port: u16, states: StateFlags) -> io::Result<Vec<InetResponse>> {
+    let mut found = Vec::new();
+    for family in [AF_INET, AF_INET6] {
+        dump(family, port, states.clone(), &mut found)?;
+    }
+    Ok(found)
+}
+
+fn dump(family: u8, port: u16, states: StateFlags, found: &mut Vec<InetResponse>) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     socket.connect(&NetlinkAddress::new(0, 0))?;
-    socket.send(&request(family, port), 0)?;
+    socket.send(&request(family, port, states), 0)?;
     loop {
         let (datagram, _) = socket.recv_from_full()?;
         if collect(&datagram, port, found)? {
@@ -46,21 +83,11 @@ fn dump(family: u8, port: u16, found: &mut Vec<Connection>) -> io::Result<()> {
     }
 }
 
-fn request(family: u8, port: u16) -> Vec<u8> {
+fn request(family: u8, port: u16, states: StateFlags) -> Vec<u8> {
     let mut socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
     socket_id.source_port = port;
-    let request = InetRequest {
-        family,
-        protocol: IPPROTO_TCP,
-        extensions: ExtensionFlags::empty(),
-        states: StateFlags::ESTABLISHED
-            | StateFlags::FIN_WAIT1
-            | StateFlags::FIN_WAIT2
-            | StateFlags::CLOSE_WAIT
-            | StateFlags::LAST_ACK
-            | StateFlags::CLOSING,
-        socket_id,
-    };
+    let request =
+        InetRequest { family, protocol: IPPROTO_TCP, extensions: ExtensionFlags::empty(), states, socket_id };
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
@@ -70,8 +97,8 @@ fn request(family: u8, port: u16) -> Vec<u8> {
     bytes
 }
 
-/// Takes the connections out of one datagram of the answer; true once the answer is complete.
-fn collect(datagram: &[u8], port: u16, found: &mut Vec<Connection>) -> io::Result<bool> {
+/// Takes the sockets out of one datagram of the answer; true once the answer is complete.
+fn collect(datagram: &[u8], port: u16, found: &mut Vec<InetResponse>) -> io::Result<bool> {
     let mut rest = datagram;
     while !rest.is_empty() {
         let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
@@ -82,7 +109,8 @@ fn collect(datagram: &[u8], port: u16, found: &mut Vec<Connection>) -> io::Resul
             return Err(error.to_io());
         }
         if let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) = message.payload {
-            found.extend(connection(&response).filter(|connection| connection.local.port() == port));
+            // The kernel goes by the port only where it likes to.
+            found.extend(Some(*response).filter(|it| it.header.socket_id.source_port == port));
         }
         let length = usize::try_from(message.header.length).map_err(io::Error::other)?;
         // Messages are aligned to four bytes (netlink(7)).
@@ -122,6 +150,9 @@ mod tests {
             let ours: Vec<_> = listed.iter().filter(|connection| connection.cookie == cookie).collect();
             assert_eq!(ours.len(), 1, "{listed:?}");
             assert_eq!(ours[0].peer, client.local_addr().unwrap());
+            assert!(is_listened_at(port).unwrap());
+            drop(listener);
+            assert!(!is_listened_at(port).unwrap());
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! sysfs shows the devices of the namespace that it was mounted in, which need not be this one.
 
+pub mod detour;
 pub(crate) mod netlink;
 mod watch;
 

@@ -15,6 +15,7 @@ pub mod interfaces;
 mod knock;
 mod login;
 mod metrics;
+pub mod relay;
 pub mod session;
 pub mod setup;
 mod socket;

@@ -68,7 +68,7 @@ impl Sender {
         match header.client {
             ProxiedClient::Itself => Self::HealthCheck,
             ProxiedClient::Unknown => Self::Unknown,
-            ProxiedClient::At(address) => {
+            ProxiedClient::At(address, _port) => {
                 let how = if header.version == 1 { How::ProxyV1 { via } } else { How::ProxyV2 { via } };
                 Self::At(Observed { address, how })
             }

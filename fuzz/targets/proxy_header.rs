@@ -26,7 +26,7 @@ fn require_sound(bytes: &[u8], header: &ProxyHeader) {
         2 => assert_eq!(header.length, 16 + usize::from(u16::from_be_bytes([own[14], own[15]]))),
         other => panic!("version {other}"),
     }
-    if let ProxiedClient::At(address) = header.client {
+    if let ProxiedClient::At(address, _port) = header.client {
         fuzz::require_canonical(address);
         assert_eq!(stated(own, header.version), address);
     }

@@ -28,8 +28,8 @@ pub struct ProxyHeader {
 /// Whom a header is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxiedClient {
-    /// A client at this address.
-    At(Address),
+    /// A client at this address and port.
+    At(Address, u16),
     /// A client whose address the sender does not tell (`UNKNOWN`, or a family other than IP over a stream).
     Unknown,
     /// Nobody: the sender speaks for itself, to see whether somebody is here (`LOCAL`).
@@ -102,12 +102,13 @@ fn forwarded(line: &str) -> Option<ProxiedClient> {
         _ => return None,
     };
     debug_assert_eq!(source.is_ipv4(), target.is_ipv4());
-    fields[4..].iter().all(|port| is_port(port)).then(|| ProxiedClient::At(source.into()))
+    let (source_port, _target_port) = port(fields[4]).zip(port(fields[5]))?;
+    Some(ProxiedClient::At(source.into(), source_port))
 }
 
 /// Digits without a leading zero, at most 65535.
-fn is_port(text: &str) -> bool {
-    text.parse::<u16>().is_ok_and(|port| port.to_string() == text)
+fn port(text: &str) -> Option<u16> {
+    text.parse::<u16>().ok().filter(|port| port.to_string() == text)
 }
 
 fn binary(bytes: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
@@ -127,10 +128,14 @@ fn binary(bytes: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
     };
     let (addresses, fields) = payload.split_at_checked(addresses).ok_or(ProxyHeaderError::BadLength)?;
     let client = match (bytes[13], addresses) {
-        (TCP4, [a, b, c, d, ..]) => ProxiedClient::At(IpAddr::from([*a, *b, *c, *d]).into()),
-        (TCP6, addresses) => match addresses.first_chunk::<16>() {
-            Some(source) => ProxiedClient::At(IpAddr::from(*source).into()),
-            None => return Err(ProxyHeaderError::BadLength),
+        (TCP4, [a, b, c, d, _, _, _, _, high, low, ..]) => {
+            ProxiedClient::At(IpAddr::from([*a, *b, *c, *d]).into(), u16::from_be_bytes([*high, *low]))
+        }
+        (TCP6, addresses) => match (addresses.first_chunk::<16>(), addresses.get(32..34)) {
+            (Some(source), Some([high, low])) => {
+                ProxiedClient::At(IpAddr::from(*source).into(), u16::from_be_bytes([*high, *low]))
+            }
+            _ => return Err(ProxyHeaderError::BadLength),
         },
         _ => ProxiedClient::Unknown,
     };
@@ -171,8 +176,8 @@ mod tests {
 
     use super::*;
 
-    fn at(address: &str) -> ProxiedClient {
-        ProxiedClient::At(address.parse().unwrap())
+    fn at(address: &str, port: u16) -> ProxiedClient {
+        ProxiedClient::At(address.parse().unwrap(), port)
     }
 
     fn client(bytes: &[u8]) -> ProxiedClient {
@@ -191,9 +196,9 @@ mod tests {
     fn lines_of_version_1_tell_the_client() {
         let line = b"PROXY TCP4 198.51.111.1 192.0.2.1 40000 443\r\nGET / HTTP/1.1";
         let header = ProxyHeader::parse(line).unwrap().unwrap();
-        assert_eq!(header, ProxyHeader { version: 1, client: at("198.51.111.1"), length: 45 });
-        assert_eq!(client(b"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n"), at("2001:db8::1"));
-        assert_eq!(client(b"PROXY TCP6 ::ffff:198.51.111.1 ::1 1 2\r\n"), at("198.51.111.1"));
+        assert_eq!(header, ProxyHeader { version: 1, client: at("198.51.111.1", 40_000), length: 45 });
+        assert_eq!(client(b"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n"), at("2001:db8::1", 1));
+        assert_eq!(client(b"PROXY TCP6 ::ffff:198.51.111.1 ::1 1 2\r\n"), at("198.51.111.1", 1));
         assert_eq!(client(b"PROXY UNKNOWN\r\n"), ProxiedClient::Unknown);
         assert_eq!(client(b"PROXY UNKNOWN ffff:: fe80:: what ever\r\n"), ProxiedClient::Unknown);
     }
@@ -234,12 +239,13 @@ mod tests {
     #[test]
     fn version_2_tells_the_client() {
         let header = v2(0x21, 0x11, &V4);
-        let expected = ProxyHeader { version: 2, client: at("198.51.111.1"), length: 28 };
+        let expected = ProxyHeader { version: 2, client: at("198.51.111.1", 40_000), length: 28 };
         assert_eq!(ProxyHeader::parse(&header), Ok(Some(expected)));
         let mut addresses = [0; 36];
         addresses[..2].copy_from_slice(&[0x20, 0x01]);
         addresses[15] = 7;
-        assert_eq!(client(&v2(0x21, 0x21, &addresses)), at("2001::7"));
+        addresses[33] = 9;
+        assert_eq!(client(&v2(0x21, 0x21, &addresses)), at("2001::7", 9));
         assert_eq!(client(&v2(0x20, 0x00, b"")), ProxiedClient::Itself);
         assert_eq!(client(&v2(0x20, 0x11, &V4)), ProxiedClient::Itself);
         assert_eq!(client(&v2(0x20, 0xff, b"what ever")), ProxiedClient::Itself);

@@ -25,6 +25,16 @@ impl Haproxy {
     /// Starts one at `place` that sends connections to its `port` on to `to`, with further words of the `server` line,
     /// such as `send-proxy`. It asks `to` itself for `/healthz`, with the same header, every 200 ms.
     pub fn start(place: &Place, port: u16, to: SocketAddr, words: &str) -> Result<Self> {
+        let check = "option httpchk GET /healthz\n  http-check expect status 200";
+        Self::checking(place, port, to, check, &format!("{words} check check-ssl verify none inter 200ms"))
+    }
+
+    /// Starts one that only looks whether somebody is there, with the same header, every 200 ms.
+    pub fn to_any(place: &Place, port: u16, to: SocketAddr, words: &str) -> Result<Self> {
+        Self::checking(place, port, to, "option tcp-check", &format!("{words} check inter 200ms"))
+    }
+
+    fn checking(place: &Place, port: u16, to: SocketAddr, check: &str, words: &str) -> Result<Self> {
         let configuration = format!("/etc/haproxy/lab-{port}.cfg");
         let control = format!("/run/haproxy-{port}.sock");
         place.write(
@@ -32,9 +42,7 @@ impl Haproxy {
             &format!(
                 "global\n  stats socket {control}\n\
                  defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n\
-                 listen authority\n  bind :::{port} v4v6\n  option httpchk GET /healthz\n  \
-                 http-check expect status 200\n  \
-                 server authority {to} {words} check check-ssl verify none inter 200ms\n"
+                 listen authority\n  bind :::{port} v4v6\n  {check}\n  server authority {to} {words}\n"
             ),
         )?;
         // In the foreground, one process: with it ends all that it is.

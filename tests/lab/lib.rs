@@ -18,6 +18,7 @@
 //! | `sshd` | a real sshd on the node |
 //! | `ssh` | a login from some place, short or long |
 //! | `agent` | a real agent on the node |
+//! | `relay` | a real relay on the node |
 //! | `runner`, `service` | what runs it: the test itself, or systemd by the package's unit |
 //! | `terminal` | a terminal with a program on it, as a person sees it |
 //! | `capture` | packets seen on a wire |
@@ -47,6 +48,7 @@ mod pause;
 mod place;
 mod postgres;
 mod process;
+mod relay;
 mod runner;
 mod scopes;
 mod service;
@@ -71,6 +73,7 @@ pub use nginx::Nginx;
 pub use place::Place;
 pub use postgres::Postgres;
 pub use process::Process;
+pub use relay::Relay;
 pub use ssh::{Login, Session};
 pub use sshd::{Sshd, SshdSetup};
 pub use terminal::Terminal;

@@ -47,6 +47,7 @@ for person in alice:4101 bob:4102; do
     install -d -m 700 -o "$name" -g "$name" "/home/$name"
 done
 grep -q ^sshd: /etc/passwd || account sshd 4199 /run/sshd /usr/sbin/nologin
+account _cotter-relay 4198 /nonexistent /usr/sbin/nologin
 printf '%s\n' 'passwd: files' 'group: files' 'shadow: files' 'hosts: files' >/etc/nsswitch.conf
 rm -rf /etc/cotter /var/lib/cotter /var/log/cotter
 install -d -m 755 /etc/cotter /etc/cotter/ca /etc/cotter/roles.d /var/log/cotter

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use agent_ebpf::{
-    ABI_VERSION, Address, Flow, FlowKey, GatedPort, Gates, Grant, Layer, Mode, NEVER, Network, Node, Packet,
-    Penalty, Port, PortClass, Ports, PrefilterBits, Protocol, Reason, Session, SessionId, SessionState,
-    verdict,
+    ABI_VERSION, Address, Flow, FlowKey, GatedPort, Gates, Grant, Layer, Leg, Mode, NEVER, Network, Node,
+    Packet, Penalty, Port, PortClass, Ports, PrefilterBits, Protocol, Reason, Session, SessionId,
+    SessionState, verdict,
 };
 use aya::maps::{Array, Map, MapData};
 use aya::programs::ProgramInfo;
@@ -276,7 +276,16 @@ fn node() -> World {
                 // Those of IPv6 have lost their connections, and one of them is in use all the same.
                 let connection = if source.is_ipv4() { cookie } else { 0 };
                 world.sessions.insert(id, session.with_connection(connection));
-                world.flows.insert(key, Flow::of(id, cookie));
+                let leg = match index % 5 {
+                    0 => Leg::Outer,
+                    1 => Leg::Inner,
+                    _ => Leg::Whole,
+                };
+                world.flows.insert(key, Flow::of(id, cookie).on(leg));
+                // Of every other balancer's connection nobody knows whose it is.
+                if leg == Leg::Outer && index % 2 == 0 {
+                    world.observed.insert(cookie, from);
+                }
                 world.connected.insert(cookie);
                 world.grants.insert(from, Grant::of(&[SessionId::new(1 << 40), id]));
                 world.uses.insert(id, if number == 0 { now } else { 0 });
@@ -304,7 +313,10 @@ fn load(world: &World, tables: &Tables) {
         tables.insert_session(*id, session, b"{}").unwrap();
     }
     for (key, flow) in &world.flows {
-        tables.insert_flow(key, flow).unwrap();
+        match (flow.leg(), world.observed.get(&flow.cookie())) {
+            (Leg::Outer, Some(user)) => tables.insert_outer_flow(key, flow, *user).unwrap(),
+            _ => tables.insert_flow(key, flow).unwrap(),
+        }
     }
     tables.set_gates(&world.gates).unwrap();
     for (address, grant) in &world.grants {

@@ -8,6 +8,8 @@ mod lab_itself;
 mod audit_trail;
 /// The whole story without any outside authority: a login by password, a pin, a move, a refusal, a new login.
 mod authority;
+/// Behind balancers users are where these say: to sshd, to the agent, and to the kernel.
+mod balancers;
 /// Packets that are none of our business pass, whatever the agent thinks of their sources.
 mod bystanders;
 /// The client: new logins where the old one is of no use any more, at a terminal and without; plain ssh; the ssh-agent;

@@ -18,6 +18,7 @@ pub struct World {
     pub ports: BTreeMap<u16, PortClass>,
     pub local: BTreeSet<Address>,
     pub flows: BTreeMap<FlowKey, Flow>,
+    pub observed: BTreeMap<SocketCookie, Address>,
     pub sessions: BTreeMap<SessionId, Session>,
     pub penalties: BTreeMap<Address, Penalty>,
     pub never_drop: Vec<Network>,
@@ -40,6 +41,7 @@ impl World {
             ports: [].into(),
             local: [address("192.0.2.10")].into(),
             flows: [].into(),
+            observed: [].into(),
             sessions: [].into(),
             penalties: [].into(),
             never_drop: vec![],
@@ -74,6 +76,10 @@ impl Tables for World {
 
     fn flow(&self, key: &FlowKey) -> Option<&Flow> {
         self.flows.get(key)
+    }
+
+    fn observed(&self, socket: SocketCookie) -> Option<Address> {
+        self.observed.get(&socket).copied()
     }
 
     fn session(&self, id: SessionId) -> Option<&Session> {

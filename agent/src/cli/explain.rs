@@ -6,7 +6,8 @@ use super::program::ProgramOptions;
 use super::{Common, Exit, output};
 use crate::config::Places;
 use crate::datapath::{Judge, Judgement, Tables};
-use agent_ebpf::{Action, FlowKey, GatedPort, KNOCK, Layer, Port, Reason};
+use crate::session::Record;
+use agent_ebpf::{Action, FlowKey, GatedPort, KNOCK, Layer, Port, Reason, SessionId};
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 
@@ -39,6 +40,11 @@ struct Explanation {
     overruled: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<String>,
+    /// Where the session's user is, and how that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed_how: Option<String>,
     why: String,
 }
 
@@ -48,22 +54,18 @@ pub(super) fn explain(common: &Common, options: &Options) -> Result<Exit, Failur
     let mut judge = Judge::open(&pin_dir, options.program.method()).map_err(Failure::unavailable)?;
     let tables = Tables::open(&pin_dir).map_err(Failure::unavailable)?;
     let judged = judge.judge_throughout(&frame, Layer::Ethernet, &tables).map_err(Failure::unavailable)?;
-    let session = judged.session.map(|id| id.to_string()).or_else(|| session_of(&tables, options));
+    let session = judged.session.or_else(|| session_of(&tables, options));
     let reason = judged.overruled.unwrap_or(judged.reason);
     let why = if reason == Reason::NoGrant {
         why_shut(&tables, options.from.ip(), gate(options)).map_err(Failure::unavailable)?
     } else {
         why(reason).to_owned()
     };
-    let explanation = explanation(judged, session, why);
+    let explanation = explanation(judged, session, why, &tables);
     if common.json {
         output::json(&explanation);
     } else {
-        let session = explanation.session.map(|id| format!(" (session {id})")).unwrap_or_default();
-        output::line(&format!(
-            "{}: {}{session}: {}",
-            explanation.action, explanation.reason, explanation.why
-        ));
+        output::line(&explanation.line());
     }
     Ok(match judged.reason.action() {
         Action::Pass => Exit::Done,
@@ -79,19 +81,34 @@ fn gate(options: &Options) -> GatedPort {
     GatedPort::new(protocol, Port::new(options.to.port()))
 }
 
-fn explanation(judged: Judgement, session: Option<String>, why: String) -> Explanation {
+fn explanation(judged: Judgement, session: Option<SessionId>, why: String, tables: &Tables) -> Explanation {
+    let record = session.and_then(|id| Record::decode(&tables.details(id).ok()??));
+    let subject = record.map(|record| record.subject).unwrap_or_default();
     Explanation {
         action: judged.reason.action().name(),
         reason: judged.reason.name(),
         overruled: judged.overruled.map(Reason::name),
-        session,
+        session: session.map(|id| id.to_string()),
+        observed: subject.observed,
+        observed_how: subject.observed_how,
         why,
     }
 }
 
-fn session_of(tables: &Tables, options: &Options) -> Option<String> {
+impl Explanation {
+    fn line(&self) -> String {
+        let of = match (&self.session, &self.observed, &self.observed_how) {
+            (Some(id), Some(observed), Some(how)) => format!(" (session {id}, of {observed}, {how})"),
+            (Some(id), _, _) => format!(" (session {id})"),
+            (None, _, _) => String::new(),
+        };
+        format!("{}: {}{of}: {}", self.action, self.reason, self.why)
+    }
+}
+
+fn session_of(tables: &Tables, options: &Options) -> Option<SessionId> {
     let flow = tables.flow(&FlowKey::tcp(options.from, options.to)).ok().flatten();
-    flow.filter(|_| options.proto == Protocol::Tcp).map(|flow| flow.session().to_string())
+    flow.filter(|_| options.proto == Protocol::Tcp).map(|flow| flow.session())
 }
 
 /// A reason as a sentence.
@@ -118,7 +135,9 @@ fn why(reason: Reason) -> &'static str {
             "the source was denied too often, or knocks too often, and is kept out for a while"
         }
         Reason::MptcpJoin => "a multipath subflow could come from another address",
-        Reason::Malformed => "the ports cannot be read, or no knock where knocks are heard",
+        Reason::Malformed => {
+            "the ports cannot be read; or no knock, where knocks are heard; or for loopback, which no device leads to"
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod output;
 mod penalties;
 mod plain;
 mod program;
+mod relay;
 mod replay;
 mod run;
 mod sessions;
@@ -99,6 +100,11 @@ enum Command {
     Setup(setup::Options),
     /// Take everything that a stopped agent has left out of the kernel
     Detach(detach::Options),
+    /// Hand balancers' connections on to sshd, with their users' own addresses; [[relay_port]] says where
+    Relay,
+    /// One of them; the relay starts it
+    #[command(hide = true)]
+    RelayConnection(relay::Options),
     /// Tell terminals why their sessions end; the agent starts it
     #[command(hide = true)]
     Farewell,
@@ -134,6 +140,8 @@ impl Cli {
             Command::Doctor => doctor::doctor(common),
             Command::Setup(options) => setup::setup(common, options),
             Command::Detach(options) => detach::detach(common, &options),
+            Command::Relay => relay::relay(common),
+            Command::RelayConnection(options) => relay::connection(options),
             Command::Farewell => farewell::farewell(),
         };
         result.unwrap_or_else(|failure| failure.report(common.json))

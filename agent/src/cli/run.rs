@@ -28,7 +28,7 @@ pub(super) fn run(common: &Common) -> Result<Exit, Failure> {
 
 /// The agent's own log: standard error, which systemd hands on to the journal. A thread of its own writes it, since a
 /// journal that hangs must not hang logins.
-fn log() -> std::io::Result<()> {
+pub(super) fn log() -> std::io::Result<()> {
     // What the kernel programs say is not even compiled in unless the configuration asks for it.
     let level = Targets::new().with_default(LevelFilter::INFO).with_target("cotter_ebpf", LevelFilter::DEBUG);
     let queue = Queue::new("log", |line| {

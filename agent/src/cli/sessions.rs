@@ -2,6 +2,7 @@
 
 use super::exit::Failure;
 use super::{Common, Exit, client, coverage, output};
+use crate::audit::Subject;
 use crate::config::Places;
 use crate::daemon::call::{Answer, Call, EndpointStatus, SessionList, SessionStatus};
 use crate::session::snapshot;
@@ -62,7 +63,7 @@ fn row(session: &SessionStatus) -> Vec<String> {
         record.id.to_string(),
         output::person(subject),
         subject.login.clone().unwrap_or_default(),
-        subject.observed.clone().unwrap_or_default(),
+        observed(subject),
         if subject.pinned.is_empty() { "-".to_owned() } else { subject.pinned.join(",") },
         output::time(record.opened_at),
         record.ends_at.map_or_else(|| "-".to_owned(), output::time),
@@ -70,6 +71,15 @@ fn row(session: &SessionStatus) -> Vec<String> {
         session.dropped.to_string(),
         endpoints(&session.endpoints),
     ]
+}
+
+/// Where it is from; and how that is known, unless it is seen.
+fn observed(subject: &Subject) -> String {
+    let address = subject.observed.clone().unwrap_or_default();
+    match subject.observed_how.as_deref() {
+        None | Some("direct") => address,
+        Some(how) => format!("{address} ({how})"),
+    }
 }
 
 /// What it has opened, such as `udp/60001`; of many the first few.

@@ -4,7 +4,9 @@ use super::exit::Failure;
 use super::output::Colour;
 use super::{Common, Exit, client, coverage, mode, output};
 use crate::config::OtherLogins;
-use crate::daemon::call::{Answer, Call, ClusterStatus, FollowingStatus, GateStatus, KnocksStatus, Status};
+use crate::daemon::call::{
+    Answer, Call, ClusterStatus, FollowingStatus, GateStatus, KnocksStatus, RelayStatus, Status,
+};
 use pinning::{Mode, OnExpiry, RolesFrom};
 
 /// Columns of the screen.
@@ -102,6 +104,7 @@ fn in_force(status: &Status) -> Vec<Fact> {
     facts.push(Fact::new("login ports", coverage::folded(&ports)));
     facts.extend(status.gates.iter().take(TOLD).map(|it| Fact::new("gate", gate(it))));
     facts.extend(more(status.gates.len()).map(|more| Fact::new("gate", more)));
+    facts.extend(status.relay.iter().flat_map(relay));
     facts.extend(status.knocks.iter().map(knocks));
     facts
 }
@@ -157,6 +160,22 @@ fn gate(gate: &GateStatus) -> String {
         None => "all pinned sessions".to_owned(),
     };
     format!("{protocol} {}, open to {whose}", coverage::folded(&ports))
+}
+
+fn relay(relay: &RelayStatus) -> Vec<Fact> {
+    let mut facts: Vec<Fact> = relay
+        .ports
+        .iter()
+        .map(|port| {
+            let from = coverage::folded(&port.trusted_proxies);
+            Fact::new("relay", format!("port {} to sshd at {}, for {from}", port.port, port.login_port))
+        })
+        .collect();
+    facts.push(Fact::new("", format!("{} now", counted(relay.connections, "connection"))));
+    facts.extend(relay.error.as_ref().map(|error| {
+        Fact::new("", format!("sshd's answers do not find back: {error}")).coloured(Colour::Bad)
+    }));
+    facts
 }
 
 fn other_logins(status: &Status) -> &'static str {

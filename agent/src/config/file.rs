@@ -37,6 +37,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) gate: Vec<Spanned<super::gate::GateTable>>,
     #[serde(default)]
+    pub(super) relay_port: Vec<Spanned<super::relay::RelayPortTable>>,
+    #[serde(default)]
     pub(super) cluster: Vec<Spanned<ClusterTable>>,
     #[serde(default)]
     pub(super) trusted_cluster: Vec<Spanned<ClusterTable>>,

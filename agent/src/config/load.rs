@@ -7,6 +7,7 @@ use super::followed::{Own, user_ca_file};
 use super::gate::{Around, gates, is_way_in};
 use super::knock::knocks;
 use super::policy::{PolicyFiles, load_policy};
+use super::relay::{RelayConfig, relay_ports};
 use super::{Config, ConfigError, Interfaces, MetricsAt, Penalties};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -63,11 +64,15 @@ pub(super) fn read_text(path: &Path) -> Result<String, ConfigError> {
 /// # Errors
 /// The first thing that is wrong, with its place.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    Ok(build(&sources(path)?)?.follow_kept())
+}
+
+fn sources(path: &Path) -> Result<Vec<Source>, ConfigError> {
     let mut sources = vec![Source::read(path)?];
     for extra in files_with_extension(&path.with_extension("d"), "toml")? {
         sources.push(Source::read(&extra)?);
     }
-    Ok(build(&sources)?.follow_kept())
+    Ok(sources)
 }
 
 /// As [`load`], of files that nobody but root can have written: what decides over logins must be root's.
@@ -76,16 +81,31 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// As [`load`], and a file that others than root own or may write.
 pub fn load_trusted(path: &Path) -> Result<Config, ConfigError> {
     let config = load(path)?;
-    for file in &config.files {
-        let metadata = std::fs::metadata(file).map_err(|error| ConfigError::of_file(file, error))?;
-        if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 {
-            return Err(ConfigError::of_file(
-                file,
-                "must be root's, and writable by root alone (chmod go-w)",
-            ));
-        }
-    }
+    config.files.iter().try_for_each(|file| trusted(file))?;
     Ok(config)
+}
+
+/// Only what the relay goes by, of files that nobody but root can have written: it may read neither keys nor secrets.
+///
+/// # Errors
+/// As [`load_trusted`], where it concerns the relay.
+pub fn load_relay(path: &Path) -> Result<RelayConfig, ConfigError> {
+    let sources = sources(path)?;
+    sources.iter().try_for_each(|source| trusted(&source.path))?;
+    let relay_ports = relay_ports(&sources, &login_ports(&sources)?)?;
+    Ok(RelayConfig { relay_ports, runtime_dir: runtime_dir(&sources) })
+}
+
+fn trusted(file: &Path) -> Result<(), ConfigError> {
+    let metadata = std::fs::metadata(file).map_err(|error| ConfigError::of_file(file, error))?;
+    if metadata.uid() == 0 && metadata.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(ConfigError::of_file(file, "must be root's, and writable by root alone (chmod go-w)"))
+}
+
+fn runtime_dir(sources: &[Source]) -> PathBuf {
+    path(sources, |file| file.runtime_dir.as_ref(), "/run/cotter")
 }
 
 /// Files of a directory by extension, in name order; a missing directory has none.
@@ -148,6 +168,7 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         has_way_in: knocks.is_some() || is_way_in(&never_drop),
     };
     let gates = gates(sources, &around)?;
+    let relay_ports = relay_ports(sources, &login_ports)?;
     let other_logins_said = value(sources, |file| file.other_logins.as_ref());
     Ok(Config {
         interfaces: interfaces(sources)?,
@@ -157,12 +178,13 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         login_ports,
         login_grace_time: login_grace_time(sources)?,
         never_drop,
+        relay_ports,
         gates,
         other_logins: other_logins_said.unwrap_or_default(),
         other_logins_said,
         on_cut: value(sources, |file| file.on_cut.as_ref()).unwrap_or_default(),
         event_log: value(sources, |file| file.event_log.as_ref()),
-        runtime_dir: path(sources, |file| file.runtime_dir.as_ref(), "/run/cotter"),
+        runtime_dir: runtime_dir(sources),
         state_dir,
         bpf_pin_dir: path(sources, |file| file.bpf_pin_dir.as_ref(), "/sys/fs/bpf/cotter"),
         read_group: last(sources, |file| file.read_group.as_ref())

@@ -9,6 +9,7 @@ mod knock;
 mod load;
 mod places;
 mod policy;
+mod relay;
 
 #[cfg(test)]
 mod tests;
@@ -19,9 +20,10 @@ pub use followed::{FollowError, Followed, user_ca_file};
 pub use gate::{Gate, GatedProtocol};
 pub use knock::Knocks;
 pub(crate) use knock::has_host_keys;
-pub use load::{load, load_trusted};
+pub use load::{load, load_relay, load_trusted};
 pub use places::Places;
 pub use policy::UnusedField;
+pub use relay::{RelayConfig, RelayPort};
 
 pub use crate::metrics::MetricsAt;
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub login_grace_time: Duration,
     /// Sources that are never dropped.
     pub never_drop: Vec<ipnet::IpNet>,
+    /// Ports at which balancers hand connections on to sshd; the relay reads them at its start only.
+    pub relay_ports: Vec<RelayPort>,
     /// Ports that answer only to addresses with a live pinned session.
     pub gates: Vec<Gate>,
     /// What becomes of logins without a certificate.
@@ -115,6 +119,12 @@ impl Config {
     pub fn login_names(&self) -> bool {
         let clusters = self.policy.clusters();
         clusters.is_empty() || clusters.iter().any(|cluster| cluster.principals_file.is_none())
+    }
+
+    /// The ports at which logins come in: sshd's, and those of the relay.
+    #[must_use]
+    pub fn ways_in(&self) -> Vec<u16> {
+        self.login_ports.iter().copied().chain(self.relay_ports.iter().map(|relay| relay.port)).collect()
     }
 
     /// The login ports before which a gate stands.

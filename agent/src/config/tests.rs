@@ -379,3 +379,32 @@ fn a_policy_that_was_kept_counts_again_unless_somebody_has_touched_it() {
         assert!(damaged.policy.clusters().is_empty());
     }
 }
+
+#[test]
+fn relay_ports_stand_beside_sshds_and_believe_somebody_but_not_everybody() {
+    let table = |rest: &str| format!("login_ports = [22, 2200]\n[[relay_port]]\nport = 2222\n{rest}\n");
+    let good = table("trusted_proxies = [\"192.0.2.7/24\", \"2001:db8::1\"]");
+    let config = Setup::new(&good).load().unwrap();
+    let [port] = config.relay_ports.as_slice() else { panic!("{:?}", config.relay_ports) };
+    assert_eq!((port.port, port.login_port), (2222, 22));
+    assert_eq!(
+        port.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["192.0.2.0/24", "2001:db8::1/128"]
+    );
+    assert_eq!(config.ways_in(), [22, 2200, 2222]);
+    for (rest, said) in [
+        ("trusted_proxies = []", "names 1 to 256 balancers, not 0"),
+        ("trusted_proxies = [\"0.0.0.0/0\"]", "trusts everybody"),
+        ("trusted_proxies = [\"haproxy\"]", "\"haproxy\""),
+        ("trusted_proxies = [\"192.0.2.7\"]\nlogin_port = 23", "is none of `login_ports`"),
+    ] {
+        let error = Setup::new(&table(rest)).error();
+        assert!(error.contains(said), "{rest}: {error}");
+    }
+    for (port, said) in [("0", "is 0"), ("22", "one of `login_ports`")] {
+        let error = Setup::new(&good.replace("2222", port)).error();
+        assert!(error.contains(said), "{port}: {error}");
+    }
+    let twice = format!("{good}{}", &good[good.find("[[").unwrap()..]);
+    assert!(Setup::new(&twice).error().contains("a relay port already"));
+}

@@ -176,6 +176,9 @@ pub struct Status {
     /// Gates before the node's own services.
     #[serde(default)]
     pub gates: Vec<GateStatus>,
+    /// How balancers' connections are handed on, where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<RelayStatus>,
     /// Number of addresses to which sessions or knocks may open gates.
     #[serde(default)]
     pub grants: usize,
@@ -231,6 +234,29 @@ pub struct FollowingStatus {
     /// Clusters and roles of the policy that do not count, since the node's own files say something else.
     #[serde(default)]
     pub left_out: Vec<String>,
+}
+
+/// How balancers' connections are handed on to sshd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayStatus {
+    /// Where they come in.
+    pub ports: Vec<RelayPortStatus>,
+    /// Those that are known at this moment.
+    pub connections: usize,
+    /// Why sshd's answers do not find back to them, if they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A port where balancers' connections come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayPortStatus {
+    /// It.
+    pub port: u16,
+    /// sshd's port, to which they go on.
+    pub login_port: u16,
+    /// The balancers that are listened to, as networks.
+    pub trusted_proxies: Vec<String>,
 }
 
 /// How the node is knocked at.

@@ -108,6 +108,12 @@ impl Daemon {
             "Connections older than the agent",
             lock(&self.strangers).unmanaged().len() as u64,
         );
+        let sessions = Family::default();
+        for (how, number) in self.sessions.by_observation() {
+            gauge(&sessions, [label("observed", &how)], number);
+        }
+        registry.register("sessions", "Sessions by how their users' addresses are known", sessions);
+        single(registry, "relayed_connections", "Connections of balancers", self.relayed.count() as u64);
         single(registry, "locks", "Locks in force", self.locks().list().len() as u64);
         Ok(())
     }

@@ -12,6 +12,7 @@ mod metrics;
 mod mode;
 mod network;
 mod penalties;
+pub(crate) mod relayed;
 mod reload;
 mod serve;
 mod sockets;
@@ -66,6 +67,9 @@ pub(crate) struct Daemon {
     denials: Mutex<Denials>,
     pub(crate) penalties: Penalties,
     queries: Mutex<Queries>,
+    relayed: relayed::Relayed,
+    /// Why sshd's answers to relayed connections do not find back to the relay, if they do not.
+    detour_error: Mutex<Option<String>>,
     strangers: Mutex<Strangers>,
     /// Cookies of sessions' connections that the latest look did not find.
     missing: Mutex<HashSet<u64>>,

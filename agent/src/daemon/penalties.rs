@@ -27,6 +27,12 @@ impl Penalties {
         self.tables.add_penalty(address.into(), clock::monotonic().saturating_add(lasting))
     }
 
+    /// Whether a source is kept out.
+    pub(super) fn holds(&self, address: IpAddr) -> Result<bool, Error> {
+        let penalty = self.tables.penalty(address.into())?;
+        Ok(penalty.is_some_and(|penalty| !penalty.is_over(clock::monotonic())))
+    }
+
     /// Those that are not over, the first to end first.
     pub(super) fn list(&self) -> Vec<Listed> {
         let now = clock::monotonic();

@@ -18,6 +18,8 @@ pub(super) struct Sockets {
     pub(super) admin: UnixListener,
     /// Those who may look; root and a group.
     pub(super) read: UnixListener,
+    /// The processes of relayed connections; root and the relay's own user.
+    pub(super) relay: UnixListener,
 }
 
 impl Sockets {
@@ -29,6 +31,7 @@ impl Sockets {
             pam: bind(&dir.join(PAM_SOCKET), 0o600)?,
             admin: bind(&dir.join("admin.sock"), 0o600)?,
             read: for_readers(&dir.join("read.sock"), read_group)?,
+            relay: for_relay(&dir.join(crate::relay::SOCKET))?,
         })
     }
 }
@@ -37,25 +40,34 @@ impl Sockets {
 pub(super) fn for_readers(path: &Path, read_group: &str) -> io::Result<UnixListener> {
     let listener = bind(path, 0o600)?;
     match group(read_group) {
-        Some(gid) => {
-            let given = chown(path, None, Some(gid));
-            if let Err(error) =
-                given.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o660)))
-            {
-                // Who may look is no reason not to start.
-                tracing::warn!(
-                    "only root can use {}: it cannot be given to {read_group} ({error}); the unit may need \
-                     SupplementaryGroups={read_group}",
-                    path.display()
-                );
-            }
-        }
+        Some(gid) => give(path, gid, read_group),
         None => tracing::warn!(
             "there is no group {read_group} (read_group): only root can use {}",
             path.display()
         ),
     }
     Ok(listener)
+}
+
+/// A socket for root and the relay, where that has a user of its own.
+fn for_relay(path: &Path) -> io::Result<UnixListener> {
+    let listener = bind(path, 0o600)?;
+    if let Some(gid) = group(crate::relay::GROUP) {
+        give(path, gid, crate::relay::GROUP);
+    }
+    Ok(listener)
+}
+
+/// Lets a group use a socket as well. If it cannot, that is no reason not to start.
+fn give(path: &Path, gid: u32, group: &str) {
+    let given = chown(path, None, Some(gid));
+    if let Err(error) = given.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o660))) {
+        tracing::warn!(
+            "only root can use {}: it cannot be given to {group} ({error}); the unit may need \
+             SupplementaryGroups={group}",
+            path.display()
+        );
+    }
 }
 
 /// Makes a directory of root's with these permissions, or gives an existing one these permissions.

@@ -101,6 +101,8 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         coverage: Mutex::default(),
         denials: Mutex::new(Denials::default()),
         queries: Mutex::new(Queries::default()),
+        relayed: super::relayed::Relayed::default(),
+        detour_error: Mutex::default(),
         strangers: Mutex::new(Strangers::default()),
         missing: Mutex::default(),
         takeover,
@@ -116,6 +118,7 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
     daemon.write_tables(&daemon.config())?;
     // What goes wrong is logged, and `status` and `mode` show what is in force.
     let _logged = daemon.change_mode("start", |_| ());
+    daemon.settle_detour(&daemon.config());
     daemon.attach();
     daemon.enforce_locks();
     daemon.keep();
@@ -208,6 +211,7 @@ fn spawn(daemon: &Arc<Daemon>, sockets: Sockets) -> Result<JoinSet<()>, StartErr
     tasks.spawn(hooks(Arc::clone(daemon), sockets.pam, Hook::Pam));
     tasks.spawn(callers(Arc::clone(daemon), sockets.admin, Rights::All));
     tasks.spawn(callers(Arc::clone(daemon), sockets.read, Rights::Read));
+    tasks.spawn(super::relayed::announcements(Arc::clone(daemon), sockets.relay));
     tasks.spawn(sweep::sweeps(Arc::clone(daemon)));
     tasks.spawn(sweep::deadlines(Arc::clone(daemon)));
     tasks.spawn(super::attach::follow(Arc::clone(daemon)));

@@ -1,8 +1,10 @@
 //! What is in force, for `status`.
 
-use super::call::{ClusterStatus, GateStatus, KnocksStatus, PacketCount, Status};
+use super::call::{
+    ClusterStatus, GateStatus, KnocksStatus, PacketCount, RelayPortStatus, RelayStatus, Status,
+};
 use super::{Daemon, lock};
-use crate::config::{Gate, Knocks};
+use crate::config::{Gate, Knocks, RelayPort};
 use agent_ebpf::Reason;
 use pinning::Cluster;
 use std::time::Instant;
@@ -34,6 +36,7 @@ impl Daemon {
             other_logins: config.other_logins,
             login_ports: config.login_ports.clone(),
             gates: config.gates.iter().map(gate).collect(),
+            relay: self.relay(&config.relay_ports),
             grants,
             knocked,
             attachments,
@@ -47,6 +50,12 @@ impl Daemon {
             penalties: self.penalties.list().len(),
             packets: self.packets(),
         }
+    }
+
+    fn relay(&self, ports: &[RelayPort]) -> Option<RelayStatus> {
+        let ports: Vec<_> = ports.iter().map(relay_port).collect();
+        let (connections, error) = (self.relayed.count(), lock(&self.detour_error).clone());
+        (!ports.is_empty()).then_some(RelayStatus { ports, connections, error })
     }
 
     fn knocks(&self, knocks: &Knocks) -> KnocksStatus {
@@ -78,6 +87,14 @@ impl Daemon {
             overruled: counters.overruled(reason),
         };
         Reason::ALL.into_iter().map(count).collect()
+    }
+}
+
+fn relay_port(relay: &RelayPort) -> RelayPortStatus {
+    RelayPortStatus {
+        port: relay.port,
+        login_port: relay.login_port,
+        trusted_proxies: relay.trusted_proxies.iter().map(ToString::to_string).collect(),
     }
 }
 

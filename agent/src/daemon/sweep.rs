@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::connections;
 use crate::datapath::Error;
 use agent_ebpf::{Flow, FlowKey, Reason};
-use cotter_hook::connection::destroy_flow;
+use cotter_hook::connection::{Ended, destroy_flow};
 use cotter_hook::unmanaged;
 use pinning::Mode;
 use std::collections::HashSet;
@@ -99,6 +99,7 @@ impl Daemon {
             self.attach();
             self.keep_again();
             self.look_for_host_keys();
+            self.settle_detour(&self.config());
         }
         if report {
             self.sessions.report_drops();
@@ -146,10 +147,13 @@ impl Daemon {
         let marked: HashSet<u64> =
             unmanaged::list(&config.runtime_dir).unwrap_or_default().into_iter().collect();
         let of_sessions = self.sessions.connections();
-        let all = match connections::list(&config.login_ports) {
+        let all = match connections::list(&config.ways_in()) {
             Ok(all) => all,
             Err(error) => return tracing::warn!("connections to login ports cannot be listed: {error}"),
         };
+        // What a balancer has connected lives as long as what it leads to.
+        let let_in = all.iter().filter(|it| marked.contains(&it.cookie)).copied();
+        let exempted: HashSet<u64> = self.outer_of(let_in).union(&marked).copied().collect();
         let here: HashSet<u64> = all.iter().map(|connection| connection.cookie).collect();
         self.forget_gone(of_sessions, &here);
         for gone in marked.iter().filter(|cookie| !here.contains(cookie)) {
@@ -163,7 +167,7 @@ impl Daemon {
             all.into_iter().filter(|it| !known.contains(&it.cookie) && !exempt(it.peer.ip()));
         let look = Look {
             without_session: without_session.collect(),
-            marked: &marked,
+            marked: &exempted,
             lenient: at_start || self.mode() != Mode::Enforce,
             grace: config.login_grace_time,
         };
@@ -187,7 +191,7 @@ impl Daemon {
     /// Forgets flows whose sockets were missing twice in a row: one list is not taken at one moment. A connection to a
     /// port that is no longer a login port is not listed, which says nothing.
     fn forget_gone(&self, of_sessions: Vec<connections::Connection>, here: &HashSet<u64>) {
-        let ports = &self.config().login_ports;
+        let ports = self.config().ways_in();
         let absent =
             |it: &connections::Connection| ports.contains(&it.local.port()) && !here.contains(&it.cookie);
         let missing: Vec<_> = of_sessions.into_iter().filter(absent).collect();
@@ -203,8 +207,15 @@ impl Daemon {
         if let Err(error) = self.tables.insert_flow(&key, &Flow::cut(connection.cookie)) {
             tracing::warn!("{}: its packets could not be stopped: {error}", connection.peer);
         }
-        if let Err(error) = destroy_flow(connection.local, connection.peer, connection.cookie) {
-            tracing::warn!("{}: its socket could not be closed: {error}", connection.peer);
+        match destroy_flow(connection.local, connection.peer, connection.cookie) {
+            Ok(Ended::Destroyed | Ended::ShutDown) => {}
+            // Closed before its entry was made: nobody else takes that away.
+            Ok(Ended::Gone) => {
+                if let Err(error) = self.tables.remove_flow(&key, connection.cookie) {
+                    tracing::warn!("{}: what follows it is stopped too: {error}", connection.peer);
+                }
+            }
+            Err(error) => tracing::warn!("{}: its socket could not be closed: {error}", connection.peer),
         }
         let subject = of_source(Some(connection.peer.ip()));
         self.audit

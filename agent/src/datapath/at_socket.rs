@@ -95,6 +95,10 @@ impl Questions for Answers {
         None
     }
 
+    fn observed(&self, _: SocketCookie) -> Option<Address> {
+        None
+    }
+
     fn violated(&self, _: &FlowKey) -> Option<SessionId> {
         None
     }

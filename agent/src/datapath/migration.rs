@@ -53,6 +53,10 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<usize, Error> {
         hash::<16, { size_of::<Grant>() }>(from, to, "GRANTS")?;
         prefilter(to)?;
     }
+    // Nor had it a relay.
+    if info(from, "OBSERVED").is_ok() {
+        hash::<8, { size_of::<Address>() }>(from, to, "OBSERVED")?;
+    }
     forget_closed(from, to)?;
     Ok(sessions)
 }

@@ -75,13 +75,14 @@ pub(super) const TAGS: &str = "TAGS";
 
 /// All maps that are pinned. What accounts' own systemds run has sessions of its own, which are to
 /// leave as much room for logins as was asked for.
-pub(super) const MAPS: [Shape; 26] = [
+pub(super) const MAPS: [Shape; 27] = [
     Shape::of::<u32, Node>("NODE", MapType::Array, Entries::Fixed(1)),
     Shape::of::<u32, Ports>("PORTS", MapType::Array, Entries::Fixed(1)),
     Shape::of::<u32, Home>("HOME", MapType::Array, Entries::Fixed(1)),
     Shape::of::<Address, u8>("LOCAL", MapType::Hash, Entries::Fixed(65536)),
     Shape::of::<FlowKey, Flow>("FLOWS", MapType::Hash, Entries::PerSession(2)),
     Shape::of::<u64, FlowKey>("SOCKETS", MapType::Hash, Entries::PerSession(2)),
+    Shape::of::<u64, Address>("OBSERVED", MapType::Hash, Entries::PerSession(1)),
     Shape::of::<SessionId, Session>("SESSIONS", MapType::Hash, Entries::PerSession(2)),
     Shape::of::<SessionId, DetailsRecord>("DETAILS", MapType::Hash, Entries::PerSession(2)),
     Shape::of::<SessionId, Drops>("DROPS", MapType::Hash, Entries::PerSession(2)),
@@ -105,13 +106,14 @@ pub(super) const MAPS: [Shape; 26] = [
 ];
 
 /// The maps that hold what the verdict goes by; a [`super::Judge`] reads these and no others of the live ones.
-pub(super) const POLICY: [&str; 15] = [
+pub(super) const POLICY: [&str; 16] = [
     "NODE",
     "PORTS",
     "HOME",
     "LOCAL",
     "FLOWS",
     "SOCKETS",
+    "OBSERVED",
     "SESSIONS",
     "NEVER_DROP",
     "PENALTIES",

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use agent_ebpf::{
     Address, Asked, DETAILS_CAPACITY, Drops, EVENTS_ALLOWED, Endpoint, Flow, FlowKey, GatedPort, Gates,
-    Grant, Home, Nanoseconds, Network, Node, Penalty, Ports, Reason, Session, SessionId, SocketCookie,
+    Grant, Home, Leg, Nanoseconds, Network, Node, Penalty, Ports, Reason, Session, SessionId, SocketCookie,
     carried, device_slot,
 };
 use aya::maps::lpm_trie::{Key, LpmTrie};
@@ -26,6 +26,7 @@ pub struct Tables {
     local: Table<Address, u8>,
     flows: Table<FlowKey, Flow>,
     pub(super) sockets: Table<SocketCookie, FlowKey>,
+    observed: Table<SocketCookie, Address>,
     sessions: Table<SessionId, Session>,
     details: Table<SessionId, DetailsRecord>,
     drops: Table<SessionId, Drops>,
@@ -81,6 +82,7 @@ impl Tables {
             local: Table::open(directory, "LOCAL")?,
             flows: Table::open(directory, "FLOWS")?,
             sockets: Table::open(directory, "SOCKETS")?,
+            observed: Table::open(directory, "OBSERVED")?,
             sessions: Table::open(directory, "SESSIONS")?,
             details: Table::open(directory, "DETAILS")?,
             drops: Table::open(directory, "DROPS")?,
@@ -201,11 +203,29 @@ impl Tables {
         inserted.and(if closed { Err(Error::SocketClosed) } else { Ok(()) })
     }
 
+    /// Adds a balancer's connection, whose user is at this address.
+    ///
+    /// As [`Tables::insert_flow`].
+    pub fn insert_outer_flow(&self, key: &FlowKey, flow: &Flow, user: Address) -> Result<(), Error> {
+        self.observed.put(&flow.cookie(), &user, Existing::Replace)?;
+        let inserted = self.insert_flow(key, &flow.on(Leg::Outer));
+        if inserted.is_err() {
+            self.observed.remove(&flow.cookie())?;
+        }
+        inserted
+    }
+
+    /// Where the user of a balancer's connection is.
+    pub fn observed(&self, socket: SocketCookie) -> Result<Option<Address>, Error> {
+        self.observed.get(&socket)
+    }
+
     /// Removes a connection whose socket, by its cookie, is known to be gone; one that another socket has taken over stays.
     pub fn remove_flow(&self, key: &FlowKey, cookie: SocketCookie) -> Result<(), Error> {
         if self.flows.get(key)?.is_some_and(|flow| flow.cookie() == cookie) {
             self.flows.remove(key)?;
         }
+        self.observed.remove(&cookie)?;
         self.sockets.remove(&cookie).map(|_| ())
     }
 
@@ -331,6 +351,11 @@ impl Tables {
     /// Ends a source's penalty; false if it had none.
     pub fn remove_penalty(&self, source: Address) -> Result<bool, Error> {
         self.penalties.remove(&source.neighbourhood())
+    }
+
+    /// The penalty of a source, also one that is over.
+    pub fn penalty(&self, source: Address) -> Result<Option<Penalty>, Error> {
+        self.penalties.get(&source.neighbourhood())
     }
 
     /// All penalties, also those that are over.

@@ -25,6 +25,7 @@ mod pam;
 mod pins;
 mod ports;
 mod redirection;
+mod relay;
 mod roots_file;
 mod sshd;
 mod sshd_version;
@@ -82,7 +83,7 @@ pub fn examine(config_path: &Path, status: Result<Box<Status>, String>) -> Vec<F
     if let (true, Ok(config)) = (node.is_open(), &node.config) {
         node.listeners = listener::all(&config.sshd_paths).ok();
     }
-    let looks: [fn(&Node) -> Vec<Finding>; 22] = [
+    let looks: [fn(&Node) -> Vec<Finding>; 23] = [
         capabilities::findings,
         kernel::findings,
         pins::findings,
@@ -103,6 +104,7 @@ pub fn examine(config_path: &Path, status: Result<Box<Status>, String>) -> Vec<F
         gates::findings,
         firewall::findings,
         listener::findings,
+        relay::findings,
         knock::findings,
         clock::findings,
     ];

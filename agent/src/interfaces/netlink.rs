@@ -39,7 +39,12 @@ pub(crate) fn dump(kind: u16, request: &[u8]) -> io::Result<Vec<Vec<u8>>> {
 
 /// Has the kernel change something, and waits until it has.
 pub(crate) fn change(kind: u16, request: &[u8]) -> io::Result<()> {
-    let socket = ask(kind, REQUEST_ACK, request)?;
+    change_with(kind, 0, request)
+}
+
+/// The same, with further flags of netlink's.
+pub(super) fn change_with(kind: u16, flags: u16, request: &[u8]) -> io::Result<()> {
+    let socket = ask(kind, REQUEST_ACK | flags, request)?;
     let (datagram, _sender) = socket.recv_from_full()?;
     let answer = NetlinkBuffer::new_checked(&datagram[..]).map_err(io::Error::other)?;
     match number(answer.payload()) {

@@ -20,6 +20,8 @@ struct Attempt<'a> {
     request: &'a Open,
     connection: &'a Connection,
     observed: Observed,
+    /// The balancer's connection that it came by.
+    outer: Option<Ends>,
     /// The sshd process that serves the connection.
     monitor: u32,
     /// From then on the hook waits no more.
@@ -47,9 +49,12 @@ pub(crate) fn open(daemon: &Daemon, monitor: &Monitor, request: &Open, deadline:
     if node == Mode::Off {
         return unrecorded(daemon, &connection);
     }
-    let observed = Observed::direct(connection.peer.ip());
+    let Some((observed, outer)) = daemon.observe(connection.local, connection.peer) else {
+        return unknown(daemon, request, &connection);
+    };
     let monitor = monitor.process.pid.as_raw_nonzero().get().unsigned_abs();
-    let decision = decide(daemon, &Attempt { request, connection: &connection, observed, monitor, deadline });
+    let decision =
+        decide(daemon, &Attempt { request, connection: &connection, observed, outer, monitor, deadline });
     if Instant::now() >= deadline {
         return Reply::Error { text: "decided too late".to_owned() };
     }
@@ -82,6 +87,22 @@ fn connection(daemon: &Daemon, monitor: &Monitor, request: &Open) -> Result<Conn
         let overruled = daemon.mode() != Mode::Enforce;
         daemon.audit.deny(LoginReason::ObservedAddressUnknown, Step::Session, overruled, subject);
     })
+}
+
+/// A relayed connection of which nobody has said whose it is: no login but with a break-glass key, where that counts.
+fn unknown(daemon: &Daemon, request: &Open, connection: &Connection) -> Reply {
+    tracing::warn!(
+        "session of {:?} from {}: the relay has not said whose it is",
+        request.user,
+        connection.peer
+    );
+    let (reason, node) = (LoginReason::ObservedAddressUnknown, daemon.mode());
+    let subject = Subject { login: Some(request.user.clone()), ..Subject::default() };
+    if node == Mode::Enforce && !request.break_glass {
+        return denial(daemon, reason, subject, "the relay has not said where you are", connection);
+    }
+    daemon.audit.deny(reason, Step::Session, true, subject);
+    unrecorded(daemon, connection)
 }
 
 /// Judges every way in which the user proved who they are; the first that is wrong counts.
@@ -154,6 +175,7 @@ fn of_certificate(
         leads: denied(&judgement).is_none(),
         break_glass: attempt.request.break_glass,
         connection: ends(attempt.connection),
+        outer: attempt.outer,
         monitor: attempt.monitor,
         deadline: attempt.deadline,
     };
@@ -180,6 +202,7 @@ fn other_opening(attempt: &Attempt<'_>) -> Opening {
         leads: false,
         break_glass: attempt.request.break_glass,
         connection: ends(attempt.connection),
+        outer: attempt.outer,
         monitor: attempt.monitor,
         deadline: attempt.deadline,
     }

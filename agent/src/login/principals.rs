@@ -7,7 +7,7 @@ use crate::source::source;
 use cotter_hook::connection::Connection;
 use cotter_hook::monitor::Monitor;
 use cotter_hook::protocol::Reply;
-use pinning::{Judgement, LoginReason, Mode, Observed, Verdict};
+use pinning::{Judgement, LoginReason, Mode, Verdict};
 use std::time::Instant;
 
 /// Longest certificate that is looked at, in bytes of base64.
@@ -47,7 +47,12 @@ fn decide(
         daemon.audit.deny(LoginReason::MalformedCertificate, Step::Principals, overruled, subject);
         return Err(node);
     }
-    let judgement = judge(daemon, certificate, login, &Observed::direct(connection.peer.ip()));
+    let Some((observed, _outer)) = daemon.observe(connection.local, connection.peer) else {
+        tracing::warn!("login of {login:?} from {}: the relay has not said whose it is", connection.peer);
+        daemon.audit.deny(LoginReason::ObservedAddressUnknown, Step::Principals, overruled, of_login());
+        return Err(node);
+    };
+    let judgement = judge(daemon, certificate, login, &observed);
     let mode = mode_for(daemon, &judgement, node);
     match judgement.verdict {
         Verdict::Allow => judgement.terms.map(|terms| terms.principal_line).ok_or(mode),

@@ -81,14 +81,14 @@ impl Sessions {
     /// is parting, the number of those that are ended then.
     fn end(&self, live: &mut Live, mode: Mode, on_cut: OnCut) -> usize {
         if live.parting.is_some_and(|until| Instant::now() < until) {
-            return live.connection.iter().count();
+            return live.connections().count();
         }
         if !live.is_to_end(mode) || live.ending >= TRIES {
             return 0;
         }
         live.ending += 1;
         let monitor = live.record.monitor;
-        let sockets = live.connection.iter().filter(|connection| destroy(connection, monitor)).count();
+        let sockets = live.connections().filter(|connection| destroy(connection, monitor)).count();
         if let (OnCut::Kill, Some(cgroups), Some(cgroup)) = (on_cut, &self.cgroups, &live.record.cgroup)
             && let Err(error) = cgroups.kill(cgroup)
         {

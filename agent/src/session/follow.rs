@@ -142,8 +142,10 @@ impl State {
 fn take_ended(state: &mut State, closed: &HashSet<u64>, cgroups: Option<&Cgroups>) -> Vec<Ended> {
     let State { tables, live, by_cookie, .. } = state;
     for session in live.values_mut() {
-        if let Some(gone) = session.connection.take_if(|connection| closed.contains(&connection.cookie)) {
-            by_cookie.remove(&gone.cookie);
+        for connection in [&mut session.connection, &mut session.outer] {
+            if let Some(gone) = connection.take_if(|connection| closed.contains(&connection.cookie)) {
+                by_cookie.remove(&gone.cookie);
+            }
         }
     }
     let over = live.values().filter(|session| is_over(session, cgroups)).map(|it| it.record.id);
@@ -172,13 +174,13 @@ fn is_open(tables: &Tables, connection: &Connection) -> bool {
     }
 }
 
-/// Its connection is closed, and its cgroup, if it had one of its own, is empty.
+/// Its connection is closed, the balancer's too, and its cgroup, if it had one of its own, is empty.
 fn is_over(session: &Live, cgroups: Option<&Cgroups>) -> bool {
     let populated = || match (cgroups, &session.record.cgroup) {
         (Some(cgroups), Some(cgroup)) => cgroups.is_populated(cgroup),
         (None, _) | (_, None) => false,
     };
-    session.connection.is_none() && !populated()
+    session.connections().next().is_none() && !populated()
 }
 
 impl Live {

@@ -33,7 +33,7 @@ use crate::datapath::{Error, Tables};
 use crate::source::source;
 use agent_ebpf::Session;
 use pinning::Mode;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -79,6 +79,8 @@ struct Live {
     cgroup: Option<u64>,
     /// The connection that opened it, until its socket is closed.
     connection: Option<Connection>,
+    /// The balancer's that it came by, if it was relayed, until its socket is closed.
+    outer: Option<Connection>,
     /// Why it was cut, if it was.
     cut: Option<CutCause>,
     /// Until then nothing of it is ended, so that its terminals can be told why.
@@ -106,8 +108,8 @@ impl Sessions {
             cgroups.tidy(slice);
             claimed = own::settle(&tables, cgroups, &mut live, &accounts);
         }
-        let cookies = live.values().filter_map(|live| Some((live.connection?.cookie, live.record.id)));
-        let by_cookie = cookies.collect();
+        let of = |live: &Live| live.connections().map(|it| (it.cookie, live.record.id)).collect::<Vec<_>>();
+        let by_cookie = live.values().flat_map(of).collect();
         let grants = grants::Grants::recover(&tables)?;
         let mut state = State {
             tables,
@@ -133,6 +135,17 @@ impl Sessions {
     #[must_use]
     pub fn len(&self) -> usize {
         self.state().live.len()
+    }
+
+    /// How many there are by how their users' addresses were observed, in a word such as `direct`.
+    #[must_use]
+    pub fn by_observation(&self) -> BTreeMap<String, u64> {
+        let mut count = BTreeMap::from([("direct".to_owned(), 0)]);
+        for live in self.state().live.values() {
+            let how = live.record.subject.observed_how.as_deref().unwrap_or("unknown");
+            *count.entry(how.split(' ').next().unwrap_or(how).to_owned()).or_default() += 1;
+        }
+        count
     }
 
     /// Whether there are none.
@@ -165,11 +178,23 @@ impl Sessions {
     /// The connections that belong to sessions.
     #[must_use]
     pub fn connections(&self) -> Vec<Connection> {
-        self.state().live.values().filter_map(|live| live.connection).collect()
+        self.state().live.values().flat_map(Live::connections).collect()
+    }
+
+    /// The ports at which balancers have connected what belongs to sessions.
+    pub(crate) fn relay_ports(&self) -> Vec<u16> {
+        self.state().live.values().filter_map(|live| Some(live.outer?.local.port())).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere must not end enforcement; the maps stay consistent entry by entry.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    /// Its connection and the balancer's, as far as they are open.
+    fn connections(&self) -> impl Iterator<Item = Connection> + use<> {
+        self.connection.into_iter().chain(self.outer)
     }
 }

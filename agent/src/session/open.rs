@@ -4,8 +4,8 @@ use super::{Cgroups, Live, Record, RecordTooLong, Room, SessionId, Sessions, Sta
 use crate::audit::{Subject, What};
 use crate::clock;
 use crate::connections::Connection;
-use crate::datapath::Error;
-use agent_ebpf::{Flow, FlowKey, Gates, HeldEndpoints, Network, Session};
+use crate::datapath::{Error, Tables};
+use agent_ebpf::{Flow, FlowKey, Gates, HeldEndpoints, Leg, Network, Session};
 use ipnet::IpNet;
 use pinning::{Mode, OnNewAddress, PinEndpoints, Pins};
 use std::time::Instant;
@@ -31,6 +31,8 @@ pub struct Opening {
     pub break_glass: bool,
     /// The connection, found by the kernel.
     pub connection: Connection,
+    /// The balancer's, where it is relayed.
+    pub outer: Option<Connection>,
     /// The sshd process that serves it.
     pub monitor: u32,
     /// From then on nobody waits for the session any more.
@@ -111,12 +113,13 @@ impl Sessions {
         state.has_room(room, &record.subject)?;
         let (deadline, gates) = (state.clock.deadline(opening.ends_at), state.grants.opened_by(record));
         let kernel = kernel_session(opening, deadline, gates);
-        let cgroup = insert(&state, self.cgroups.as_ref(), record, &kernel, connection)?;
+        let cgroup = insert(&state, self.cgroups.as_ref(), record, &kernel, opening)?;
         let live = Live {
             record: record.clone(),
             kernel,
             cgroup,
             connection: Some(connection),
+            outer: opening.outer,
             cut: None,
             parting: None,
             ending: 0,
@@ -125,6 +128,7 @@ impl Sessions {
         state.live.insert(record.id, live);
         state.settle_grants(&[record.id]);
         self.settle_accounts(&mut state);
+        state.by_cookie.extend(opening.outer.map(|outer| (outer.cookie, record.id)));
         state.by_cookie.insert(connection.cookie, record.id);
         Ok(())
     }
@@ -193,14 +197,13 @@ fn insert(
     cgroups: Option<&Cgroups>,
     record: &Record,
     kernel: &Session,
-    connection: Connection,
+    opening: &Opening,
 ) -> Result<Option<u64>, OpenError> {
     let (tables, id) = (&state.tables, record.id.into());
     tables.insert_session(id, kernel, &record.encode()?)?;
-    let key = FlowKey::tcp(connection.peer, connection.local);
     let noted = if kernel.gates().is_empty() { Ok(()) } else { tables.note_uses(id) };
     let inserted = noted.and_then(|()| own::claim(tables, cgroups, record)).and_then(|cgroup| {
-        let flow = tables.insert_flow(&key, &Flow::of(id, connection.cookie));
+        let flow = insert_flows(tables, id, opening);
         match (flow, cgroup) {
             (Err(error), Some(cgroup)) => tables.remove_cgroup(cgroup).and(Err(error)),
             (flow, cgroup) => flow.map(|()| cgroup),
@@ -210,4 +213,18 @@ fn insert(
         tables.remove_session(id)?;
     }
     Ok(inserted?)
+}
+
+/// Puts the session's connection into the maps, the balancer's too: both or none.
+fn insert_flows(tables: &Tables, id: agent_ebpf::SessionId, opening: &Opening) -> Result<(), Error> {
+    let (connection, flow) = (opening.connection, Flow::of(id, opening.connection.cookie));
+    let key = FlowKey::tcp(connection.peer, connection.local);
+    let Some(outer) = opening.outer else { return tables.insert_flow(&key, &flow) };
+    tables.insert_flow(&key, &flow.on(Leg::Inner))?;
+    let (outer_key, outer_flow) = (FlowKey::tcp(outer.peer, outer.local), Flow::of(id, outer.cookie));
+    let inserted = tables.insert_outer_flow(&outer_key, &outer_flow, connection.peer.ip().into());
+    if inserted.is_err() {
+        tables.remove_flow(&key, connection.cookie)?;
+    }
+    inserted
 }

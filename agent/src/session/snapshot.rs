@@ -6,7 +6,7 @@ use crate::audit::Subject;
 use crate::connections::Connection;
 use crate::daemon::call::{EndpointStatus, SessionStatus};
 use crate::datapath::{Error, Tables};
-use agent_ebpf::{Flow, FlowKey, Protocol};
+use agent_ebpf::{Flow, FlowKey, Leg, Protocol};
 use pinning::{Mode, OnNewAddress, PinEndpoints};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ pub(super) fn listing<'a>(
         .map(|session| SessionStatus {
             record: session.record.clone(),
             state: session.state().to_owned(),
-            flows: usize::from(session.connection.is_some()),
+            flows: session.connections().count(),
             endpoints: endpoints.remove(&session.record.id).unwrap_or_default(),
             dropped: dropped(tables, session.record.id),
         })
@@ -78,11 +78,12 @@ pub(super) struct Found {
 
 /// Every session in the maps, with its record and its connection, and every account.
 pub(super) fn all(tables: &Tables, cgroups: Option<&Cgroups>) -> Result<Found, Error> {
-    let mut flows: HashMap<SessionId, Connection> = tables
-        .flows()?
-        .into_iter()
-        .map(|(key, flow)| (flow.session().into(), connection(&key, &flow)))
-        .collect();
+    let (outer, inner): (Vec<_>, Vec<_>) =
+        tables.flows()?.into_iter().partition(|(_, flow)| flow.leg() == Leg::Outer);
+    let by_session = |flows: Vec<(FlowKey, Flow)>| -> HashMap<SessionId, Connection> {
+        flows.into_iter().map(|(key, flow)| (flow.session().into(), connection(&key, &flow))).collect()
+    };
+    let (mut outer, mut flows) = (by_session(outer), by_session(inner));
     let mut found = Found { live: HashMap::new(), accounts: Accounts::new() };
     for (id, kernel) in tables.sessions()? {
         let details = tables.details(id)?.unwrap_or_default();
@@ -90,11 +91,12 @@ pub(super) fn all(tables: &Tables, cgroups: Option<&Cgroups>) -> Result<Found, E
             found.accounts.insert(manager, account);
             continue;
         }
-        let connection = flows.remove(&id.into());
+        let (connection, outer) = (flows.remove(&id.into()), outer.remove(&id.into()));
         let record = Record::decode(&details).unwrap_or_else(|| nameless(id.into(), connection));
         let cut = doom::cause(&kernel);
         let reported = counted(tables, id.into());
-        let live = Live { record, kernel, cgroup: None, connection, cut, parting: None, ending: 0, reported };
+        let live =
+            Live { record, kernel, cgroup: None, connection, outer, cut, parting: None, ending: 0, reported };
         found.live.insert(id.into(), live);
     }
     Ok(found)

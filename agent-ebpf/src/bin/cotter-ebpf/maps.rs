@@ -30,6 +30,9 @@ pub(crate) static LOCAL: HashMap<Address, u8, 65536, ON_DEMAND> = HashMap::new()
 pub(crate) static FLOWS: HashMap<FlowKey, Flow, FLOWS_BOUND, ON_DEMAND> = HashMap::new();
 #[btf_map]
 pub(crate) static SOCKETS: HashMap<SocketCookie, FlowKey, FLOWS_BOUND, ON_DEMAND> = HashMap::new();
+/// Where the users of relayed connections are.
+#[btf_map]
+pub(crate) static OBSERVED: HashMap<SocketCookie, Address, SESSIONS_BOUND, ON_DEMAND> = HashMap::new();
 #[btf_map]
 pub(crate) static SESSIONS: HashMap<SessionId, Session, SESSIONS_BOUND, ON_DEMAND> = HashMap::new();
 /// Written and read by the agent alone; declared here so that it is made with the others.
@@ -187,6 +190,7 @@ impl Maps {
             let _gone = FLOWS.remove(key);
         }
         let _gone = SOCKETS.remove(cookie);
+        let _gone = OBSERVED.remove(cookie);
     }
 }
 

@@ -10,7 +10,7 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 
 use crate::maps::{
     ASKED, ENDPOINTS, FLOWS, GATES, GRANTS, HOME, KNOCKERS, KNOCKERS_BOUND, LOCAL, Maps, NEVER_DROP, NODE,
-    PENALTIES, PORTS, PREFILTER, SESSIONS, SOCKETS, USES, VIOLATIONS,
+    OBSERVED, PENALTIES, PORTS, PREFILTER, SESSIONS, SOCKETS, USES, VIOLATIONS,
 };
 
 /// Drawn by lot when the programs are loaded.
@@ -51,6 +51,12 @@ impl Tables for Maps {
         // SAFETY: the entry stays readable for the program's run. If the agent replaces or removes it meanwhile, this
         // packet may be judged by the entry that takes its place; the next one is not.
         unsafe { FLOWS.get(key) }
+    }
+
+    #[inline(always)]
+    fn observed(&self, socket: SocketCookie) -> Option<Address> {
+        // SAFETY: the address is copied.
+        unsafe { OBSERVED.get(socket) }.copied()
     }
 
     #[inline(always)]

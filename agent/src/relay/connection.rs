@@ -1,0 +1,120 @@
+//! The process of one relayed connection.
+
+use super::announcement::{Announced, Announcement, Answer, Leg};
+use super::capabilities;
+use super::header::{self, NoHeader};
+use super::passage::Passage;
+use super::splice;
+use pinning::{Address, How, ProxiedClient, ProxyHeader};
+use rustix::net::sockopt;
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// When a balancer that says nothing is asked whether it is there, and how often until it counts as gone.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
+
+/// How long what is left may take once sshd or the user has ended. Nobody waits longer for who does not read, or does not hang up.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// What the process is started with, beside the connection.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The port of the node's own sshd.
+    pub login_port: u16,
+    /// Where the agent's sockets are.
+    pub runtime_dir: PathBuf,
+}
+
+/// Why a connection was not handed on, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// It does not begin with a header.
+    #[error("closed: {0}")]
+    NoHeader(#[source] io::Error),
+    /// The balancer does not say whose it is.
+    #[error("closed (observed_address_unknown): its header names no client")]
+    Unknown,
+    /// It says what cannot be.
+    #[error("closed (observed_address_unknown): its header names {0}, where no client is")]
+    Nobody(IpAddr),
+    /// The agent does not want it.
+    #[error("closed: {0}")]
+    Refused(String),
+    /// sshd cannot be reached with the user's address as source.
+    #[error("cannot reach sshd at {sshd} as {user}: {source}; `cotter-agent doctor` looks for the reason")]
+    Passage {
+        /// Whom it would be from.
+        user: SocketAddr,
+        /// Where sshd should be.
+        sshd: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl From<NoHeader> for ConnectionError {
+    fn from(why: NoHeader) -> Self {
+        Self::NoHeader(io::Error::other(why))
+    }
+}
+
+/// Hands a balancer's connection on to sshd, and carries it until it ends.
+///
+/// # Errors
+/// See [`ConnectionError`]. A balancer that only looks whether somebody is here is none.
+pub fn serve(outer: TcpStream, order: &Order) -> Result<(), ConnectionError> {
+    let header = header::take(&outer)?;
+    let user = match header.client {
+        ProxiedClient::At(address, _) if !may_be_client(address.ip()) => {
+            return Err(ConnectionError::Nobody(address.ip()));
+        }
+        ProxiedClient::At(address, port) => SocketAddr::new(address.ip(), port),
+        ProxiedClient::Unknown => return Err(ConnectionError::Unknown),
+        ProxiedClient::Itself => return Ok(()),
+    };
+    let passage = Passage::from(user, order.login_port)?;
+    let announcement = announcement(&outer, &passage, &header)?;
+    let (announced, answer) = Announced::tell(&announcement, &order.runtime_dir)?;
+    if let Some(Answer::Stay(why)) = answer {
+        return Err(ConnectionError::Refused(why));
+    }
+    let (user, sshd) = (passage.user, passage.sshd);
+    let inner = passage.open().map_err(|source| ConnectionError::Passage { user, sshd, source })?;
+    capabilities::give_up()?;
+    outer.set_nonblocking(true)?;
+    inner.set_nonblocking(true)?;
+    // What is typed goes out at once, on both legs, as sshd and ssh would have it.
+    outer.set_nodelay(true)?;
+    inner.set_tcp_nodelay(true)?;
+    // A balancer that is gone without a word is noticed here, since sshd asks nobody but the relay whether it is there.
+    SockRef::from(&outer).set_tcp_keepalive(&KEEPALIVE)?;
+    announced.tell_others()?;
+    match splice::carry(&outer, &inner, LINGER) {
+        // Somebody has hung up, or the session was cut: that is an end like any other.
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether somebody may connect to a balancer from there. From this node's own loopback it is at most the balancer, and what
+/// sshd gets from there counts as nobody's who was relayed.
+fn may_be_client(address: IpAddr) -> bool {
+    !address.is_loopback() && !address.is_unspecified() && !address.is_multicast()
+}
+
+fn announcement(outer: &TcpStream, passage: &Passage, header: &ProxyHeader) -> io::Result<Announcement> {
+    let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+    let (local, peer) = (canonical(outer.local_addr()?), canonical(outer.peer_addr()?));
+    let via = Address::from(peer);
+    let how = if header.version == 1 { How::ProxyV1 { via } } else { How::ProxyV2 { via } };
+    let outer = Leg { local, peer, cookie: sockopt::socket_cookie(outer)? };
+    Ok(Announcement { outer, user: passage.user, sshd: passage.sshd, how })
+}
