@@ -25,6 +25,8 @@ mod gates;
 mod lookups;
 /// How long this machine's processors are busy receiving.
 mod receiving;
+/// Bytes through a relay, and others.
+mod relays;
 /// Datagrams to sockets.
 mod sockets;
 

@@ -15,6 +15,7 @@ use crate::lookups::LookupBench;
 use crate::node::Node;
 use crate::packets::PacketBench;
 use crate::receiving::Receiving;
+use crate::relays::RelayBench;
 use crate::row::Round;
 use crate::sockets::SocketBench;
 
@@ -33,6 +34,7 @@ pub(crate) fn run(baseline: &Path, rounds: usize) -> Result<Vec<Round>> {
     let gates = GateBench::set_up(&object).context("gates")?;
     let sockets = SocketBench::set_up(&object).context("sockets")?;
     let lookups = LookupBench::set_up(&object).context("large tables")?;
+    let mut relays = RelayBench::set_up(&object).context("relays")?;
     let mut agent = Node::with_agent().context("node with the agent")?;
     let mut script = Node::with_script_instead(&agent).context("node with a script")?;
     let authority = AuthorityBench::set_up().context("authority")?;
@@ -48,6 +50,7 @@ pub(crate) fn run(baseline: &Path, rounds: usize) -> Result<Vec<Round>> {
             gates: gates.round(&receiving).context("gates")?,
             sockets: sockets.round(&receiving).context("sockets")?,
             lookups: lookups.round().context("large tables")?,
+            relays: relays.round().context("relays")?,
             logins: logins::round(round, &mut script, &mut agent).context("logins")?,
             authority: authority.round(round).context("authority")?,
             lock: locks.round(&agent).context("locks")?,

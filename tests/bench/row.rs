@@ -7,6 +7,7 @@ use crate::locks::Lock;
 use crate::logins::Logins;
 use crate::lookups::Lookups;
 use crate::packets::Packets;
+use crate::relays::Relays;
 use crate::sockets::Sockets;
 
 /// Everything that was measured in one round.
@@ -20,6 +21,8 @@ pub(crate) struct Round {
     pub(crate) sockets: Sockets,
     /// What large tables take.
     pub(crate) lookups: Lookups,
+    /// Billions of bytes a second.
+    pub(crate) relays: Relays,
     /// Milliseconds a login.
     pub(crate) logins: Logins,
     /// What the authority takes.
@@ -40,7 +43,7 @@ pub(crate) struct Row {
 }
 
 /// All figures of a round.
-pub(crate) const ROWS: [Row; 41] = [
+pub(crate) const ROWS: [Row; 45] = [
     Row::new("bare_pass_ns", "XDP program that passes at once", |round| Some(round.packets.bare_pass)),
     Row::new("parse_plainly_ns", "parses Ethernet, IPv4, TCP; passes", |round| {
         Some(round.packets.parse_plainly)
@@ -94,6 +97,14 @@ pub(crate) const ROWS: [Row; 41] = [
     }),
     Row::new("grant_bytes", "… memory for each of those", |round| Some(round.lookups.grant_bytes)),
     Row::new("grants_1m_sec", "… putting 1,000,000 in force, once", |round| Some(round.lookups.install)),
+    Row::new("direct_gbytes", "bytes of a connection, with nothing between", |round| {
+        Some(round.relays.direct)
+    }),
+    Row::new("relay_gbytes", "… through the relay", |round| Some(round.relays.relay)),
+    Row::new("haproxy_gbytes", "… through HAProxy in TCP mode", |round| Some(round.relays.haproxy)),
+    Row::new("sockmap_gbytes", "… by a sockmap, as the relay could carry them", |round| {
+        Some(round.relays.sockmap)
+    }),
     Row::new("login_script_ms", "ssh … true, principal by a shell script", |round| {
         Some(round.logins.script)
     }),
@@ -141,6 +152,7 @@ impl Row {
             "s" => "/s",
             "sec" => "s",
             "mpps" => "million/s",
+            "gbytes" => "GB/s",
             unit => unit,
         }
     }
@@ -170,7 +182,7 @@ pub(crate) struct Goal {
 }
 
 /// All goals.
-pub(crate) const GOALS: [Goal; 8] = [
+pub(crate) const GOALS: [Goal; 9] = [
     Goal {
         name: "unprotected_to_parse",
         what: "packet to an unprotected port / parsing the same headers",
@@ -198,6 +210,13 @@ pub(crate) const GOALS: [Goal; 8] = [
         limit: 0.2,
         unit: "x",
         of: |round| round.gates.ipset / round.gates.cotter,
+    },
+    Goal {
+        name: "haproxy_to_relay",
+        what: "bytes through HAProxy / through the relay, in the same time",
+        limit: 1.0 / 0.9,
+        unit: "x",
+        of: |round| round.relays.haproxy / round.relays.relay,
     },
     Goal {
         name: "login_added",

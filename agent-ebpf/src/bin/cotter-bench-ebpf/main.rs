@@ -1,5 +1,6 @@
 //! What the bench compares `cotter_xdp` with, XDP programs that pass every packet, at once or after a look at its headers,
-//! or drop it; what makes it work: floods (`flood`), large tables (`lookups`); and a clock for receiving (`receiving`).
+//! or drop it; what makes it work: floods (`flood`), large tables (`lookups`); a clock for receiving (`receiving`);
+//! and the other way to relay (`carry`).
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![expect(unsafe_code, reason = "the hook macro exports symbols; packet access has its own file")]
 
@@ -9,6 +10,7 @@ mod frame;
 #[path = "../cotter-ebpf/walks.rs"]
 mod walks;
 
+mod carry;
 mod draw;
 mod flood;
 mod lookups;
