@@ -1,7 +1,7 @@
 //! `[[gate]]`: ports of the node's own services that answer only to addresses with a live pinned session here.
 
 use super::load::Source;
-use super::{ConfigError, Knocks};
+use super::{ConfigError, Knocks, RelayPort};
 use agent_ebpf::{Gates, Protocol};
 use ipnet::IpNet;
 use pinning::Policy;
@@ -97,6 +97,8 @@ pub(super) struct Around<'c> {
     /// Roles may come with the policy that is followed.
     pub(super) follows: bool,
     pub(super) login_ports: &'c [u16],
+    /// Where balancers connect.
+    pub(super) relay_ports: &'c [RelayPort],
     pub(super) knocks: Option<&'c Knocks>,
     /// Whether somebody gets past a gate before a login port.
     pub(super) has_way_in: bool,
@@ -141,6 +143,12 @@ fn gate(source: &Source, table: &Spanned<GateTable>, around: &Around<'_>) -> Res
     if let Some((_, port)) = gate.ports().find(|(protocol, port)| is_knocked_at(around, *protocol, *port)) {
         let why =
             format!("port {port} is where knocks are heard, which are for those who have no session yet");
+        return Err(source.error(ports, why));
+    }
+    if let Some((_, port)) = gate.ports().find(|(protocol, port)| {
+        *protocol == Protocol::Tcp && around.relay_ports.iter().any(|relay| relay.port == *port)
+    }) {
+        let why = format!("port {port} is a [[relay_port]]: balancers connect there, who have no session");
         return Err(source.error(ports, why));
     }
     let login =

@@ -92,7 +92,8 @@ pub fn load_trusted(path: &Path) -> Result<Config, ConfigError> {
 pub fn load_relay(path: &Path) -> Result<RelayConfig, ConfigError> {
     let sources = sources(path)?;
     sources.iter().try_for_each(|source| trusted(&source.path))?;
-    let relay_ports = relay_ports(&sources, &login_ports(&sources)?)?;
+    // Whether knocks are heard there is the agent's to say.
+    let relay_ports = relay_ports(&sources, &login_ports(&sources)?, None)?;
     Ok(RelayConfig { relay_ports, runtime_dir: runtime_dir(&sources) })
 }
 
@@ -160,15 +161,16 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         principals_file: principals_file.map(|(_, file)| file.as_ref().clone()),
     };
     let (login_ports, never_drop) = (login_ports(sources)?, never_drop(sources)?);
+    let relay_ports = relay_ports(sources, &login_ports, knocks.as_ref())?;
     let around = Around {
         policy: &policy,
         follows: authority.is_some(),
         login_ports: &login_ports,
+        relay_ports: &relay_ports,
         knocks: knocks.as_ref(),
         has_way_in: knocks.is_some() || is_way_in(&never_drop),
     };
     let gates = gates(sources, &around)?;
-    let relay_ports = relay_ports(sources, &login_ports)?;
     let other_logins_said = value(sources, |file| file.other_logins.as_ref());
     Ok(Config {
         interfaces: interfaces(sources)?,

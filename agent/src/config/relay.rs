@@ -1,7 +1,7 @@
 //! `[[relay_port]]`: ports at which balancers hand connections on to sshd, and say whose they are.
 
-use super::ConfigError;
 use super::load::Source;
+use super::{ConfigError, Knocks};
 use ipnet::IpNet;
 use pinning::Address;
 use serde::Deserialize;
@@ -58,7 +58,11 @@ pub(super) struct RelayPortTable {
 }
 
 /// The relay ports of all files, in their order.
-pub(super) fn relay_ports(sources: &[Source], login_ports: &[u16]) -> Result<Vec<RelayPort>, ConfigError> {
+pub(super) fn relay_ports(
+    sources: &[Source],
+    login_ports: &[u16],
+    knocks: Option<&Knocks>,
+) -> Result<Vec<RelayPort>, ConfigError> {
     let mut ports: Vec<RelayPort> = Vec::new();
     for source in sources {
         for table in &source.file.relay_port {
@@ -66,6 +70,10 @@ pub(super) fn relay_ports(sources: &[Source], login_ports: &[u16]) -> Result<Vec
             let key = &table.as_ref().port;
             if ports.iter().any(|other| other.port == port.port) {
                 return Err(source.error(key, format!("port {} is a relay port already", port.port)));
+            }
+            if knocks.is_some_and(|knocks| knocks.tcp && knocks.port == port.port) {
+                let why = format!("port {} is where knocks are heard, over TCP too", port.port);
+                return Err(source.error(key, why));
             }
             ports.push(port);
             if ports.len() > MOST_PORTS {

@@ -405,6 +405,9 @@ fn relay_ports_stand_beside_sshds_and_believe_somebody_but_not_everybody() {
         let error = Setup::new(&good.replace("2222", port)).error();
         assert!(error.contains(said), "{port}: {error}");
     }
+    let beside = |text: &str| Setup::new(&format!("{good}\n{text}")).error();
+    assert!(beside("[[gate]]\nports = [\"1024-65535\"]").contains("port 2222 is a [[relay_port]]"));
+    assert!(beside("[knock]\nport = 2222\ntcp = true").contains("where knocks are heard"));
     let twice = format!("{good}{}", &good[good.find("[[").unwrap()..]);
     assert!(Setup::new(&twice).error().contains("a relay port already"));
 }

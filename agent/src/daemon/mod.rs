@@ -21,6 +21,7 @@ mod state;
 mod status;
 mod strangers;
 mod sweep;
+mod way_back;
 
 pub use start::{StartError, run};
 pub(crate) use state::replace;
@@ -46,7 +47,7 @@ use std::time::Instant;
 use strangers::Strangers;
 
 /// Everything that the tasks of the daemon share. Locks are held for moments only, and no other is taken meanwhile, but
-/// for `config_change`, `mode_change` and `state_file`, which are for those who may wait.
+/// for `config_change`, `mode_change`, `way_back_change` and `state_file`, which are for those who may wait.
 pub(crate) struct Daemon {
     pub(crate) audit: Arc<Audit>,
     pub(crate) sessions: Sessions,
@@ -68,8 +69,9 @@ pub(crate) struct Daemon {
     pub(crate) penalties: Penalties,
     queries: Mutex<Queries>,
     relayed: relayed::Relayed,
-    /// Why sshd's answers to relayed connections do not find back to the relay, if they do not.
-    detour_error: Mutex<Option<String>>,
+    way_back: Mutex<way_back::WayBack>,
+    /// Held while the way back changes.
+    way_back_change: Mutex<()>,
     strangers: Mutex<Strangers>,
     /// Cookies of sessions' connections that the latest look did not find.
     missing: Mutex<HashSet<u64>>,

@@ -3,8 +3,8 @@
 use super::{Daemon, lock};
 use crate::connections::{Connection, is_relayed};
 use crate::relay::{Announcement, Answer};
-use pinning::{Address, How, Observed};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use pinning::{Address, How, Mode, Observed};
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -43,11 +43,6 @@ impl Relayed {
     pub(super) fn count(&self) -> usize {
         lock(&self.by_inner).len()
     }
-
-    /// sshd's ports that they lead to.
-    pub(super) fn login_ports(&self) -> BTreeSet<u16> {
-        lock(&self.by_inner).keys().map(|(_user, sshd)| sshd.port()).collect()
-    }
 }
 
 impl Daemon {
@@ -58,12 +53,15 @@ impl Daemon {
         local: SocketAddr,
         peer: SocketAddr,
     ) -> Option<(Observed, Option<Connection>)> {
-        // Where there is no relay, somebody has redirected it.
-        if !is_relayed(local, peer) || self.config().relay_ports.is_empty() {
-            return Some((Observed::direct(peer.ip()), None));
+        let carried = lock(&self.relayed.by_inner).get(&(peer, local)).cloned();
+        match carried {
+            Some(carried) => {
+                Some((Observed { address: peer.ip().into(), how: carried.how }, Some(carried.outer)))
+            }
+            None if is_relayed(local, peer) && self.is_led_back(local.port()) => None,
+            // Also what somebody has redirected to loopback, where no relay is.
+            None => Some((Observed::direct(peer.ip()), None)),
         }
-        let carried = lock(&self.relayed.by_inner).get(&(peer, local)).cloned()?;
-        Some((Observed { address: peer.ip().into(), how: carried.how }, Some(carried.outer)))
     }
 
     /// The balancer's connections that lead to these of sshd's, by their cookies.
@@ -92,7 +90,10 @@ impl Daemon {
             let why = "one of this node's own addresses; if a balancer runs here, trusted_proxies must name it by itself";
             return Some(format!("{proxy} is {why}"));
         }
-        let kept_out = self.penalties.holds(user.ip()).unwrap_or(false);
+        // As the kernel has it for who connects by themselves.
+        let spared =
+            self.mode() != Mode::Enforce || config.never_drop.iter().any(|it| it.contains(&user.ip()));
+        let kept_out = !spared && self.penalties.holds(user.ip()).unwrap_or(false);
         kept_out.then(|| format!("{} is kept out for a while (`cotter-agent penalties`)", user.ip()))
     }
 }

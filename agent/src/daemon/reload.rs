@@ -5,14 +5,11 @@ use super::{Daemon, lock};
 use crate::audit::{Subject, What};
 use crate::clock;
 use crate::config::{self, Config, Gate};
-use crate::connections::Connection;
 use crate::datapath::Error;
-use crate::interfaces::detour;
 use crate::session::{kernel_mode, network};
 use agent_ebpf::{Network, Node, Port, PortClass, Ports, Protocol};
 use cotter_hook::mode_file::{Mode as HookMode, ModeFile, Until};
 use pinning::Mode;
-use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -58,7 +55,7 @@ impl Daemon {
         self.following.begin_anew(&self.config());
         self.keep();
         let problem = self.change_mode("configuration", |mode| mode.reconfigure(configured));
-        self.settle_detour(&self.config());
+        self.settle_way_back(&self.config(), false);
         if self.config().ways_in() != old.ways_in() {
             // Whoever is connected to a port that was not looked at so far is not the agent's to end.
             self.look_at_strangers(true);
@@ -92,20 +89,6 @@ impl Daemon {
         gated.for_each(|(protocol, port)| add(port, PortClass::gated(protocol)));
         config.knocks.iter().for_each(|knocks| add(knocks.port, PortClass::UDP_KNOCK));
         self.tables.set_ports(&ports)
-    }
-
-    /// Sees to it that sshd's answers to relayed connections find back to the relay, where there is one, and as long as there
-    /// are such connections: others may take its rules away.
-    pub(super) fn settle_detour(&self, config: &Config) {
-        let mut ports: BTreeSet<u16> = config.relay_ports.iter().map(|relay| relay.login_port).collect();
-        let relayed = self.sessions.connections().into_iter().filter(Connection::is_relayed);
-        ports.extend(relayed.map(|connection| connection.local.port()).chain(self.relayed.login_ports()));
-        let ports: Vec<u16> = ports.into_iter().collect();
-        let error = detour::set(&ports).err().map(|error| error.to_string());
-        let before = std::mem::replace(&mut *lock(&self.detour_error), error.clone());
-        if let Some(error) = error.filter(|error| before.as_ref() != Some(error)) {
-            tracing::error!("relayed connections do not come through: no rules or routes for them: {error}");
-        }
     }
 
     /// Login ports that stay without the gate which is to stand before them, since nobody would get past it.

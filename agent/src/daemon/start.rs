@@ -102,7 +102,8 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         denials: Mutex::new(Denials::default()),
         queries: Mutex::new(Queries::default()),
         relayed: super::relayed::Relayed::default(),
-        detour_error: Mutex::default(),
+        way_back: Mutex::default(),
+        way_back_change: Mutex::default(),
         strangers: Mutex::new(Strangers::default()),
         missing: Mutex::default(),
         takeover,
@@ -118,7 +119,7 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
     daemon.write_tables(&daemon.config())?;
     // What goes wrong is logged, and `status` and `mode` show what is in force.
     let _logged = daemon.change_mode("start", |_| ());
-    daemon.settle_detour(&daemon.config());
+    daemon.settle_way_back(&daemon.config(), true);
     daemon.attach();
     daemon.enforce_locks();
     daemon.keep();

@@ -54,7 +54,7 @@ impl Daemon {
 
     fn relay(&self, ports: &[RelayPort]) -> Option<RelayStatus> {
         let ports: Vec<_> = ports.iter().map(relay_port).collect();
-        let (connections, error) = (self.relayed.count(), lock(&self.detour_error).clone());
+        let (connections, error) = (self.relayed.count(), self.way_back_error());
         (!ports.is_empty()).then_some(RelayStatus { ports, connections, error })
     }
 

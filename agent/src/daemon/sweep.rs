@@ -99,7 +99,7 @@ impl Daemon {
             self.attach();
             self.keep_again();
             self.look_for_host_keys();
-            self.settle_detour(&self.config());
+            self.settle_way_back(&self.config(), false);
         }
         if report {
             self.sessions.report_drops();
@@ -209,17 +209,25 @@ impl Daemon {
         }
         match destroy_flow(connection.local, connection.peer, connection.cookie) {
             Ok(Ended::Destroyed | Ended::ShutDown) => {}
-            // Closed before its entry was made: nobody else takes that away.
-            Ok(Ended::Gone) => {
-                if let Err(error) = self.tables.remove_flow(&key, connection.cookie) {
-                    tracing::warn!("{}: what follows it is stopped too: {error}", connection.peer);
-                }
-            }
+            Ok(Ended::Gone) => self.forget_closed(&key, connection),
             Err(error) => tracing::warn!("{}: its socket could not be closed: {error}", connection.peer),
         }
         let subject = of_source(Some(connection.peer.ip()));
         self.audit
             .write(What::ConnectionCut { cause: "no session within the grace time".to_owned() }, subject);
+    }
+
+    /// Takes away the flow of a connection that was closed before its flow was there: nobody else does. One that is only not
+    /// found by its addresses, such as one bound to a device, keeps it.
+    fn forget_closed(&self, key: &FlowKey, connection: connections::Connection) {
+        let is_open = connections::list(&[connection.local.port()])
+            .map_or(true, |all| all.iter().any(|it| it.cookie == connection.cookie));
+        if is_open {
+            return;
+        }
+        if let Err(error) = self.tables.remove_flow(key, connection.cookie) {
+            tracing::warn!("{}: what follows it is stopped too: {error}", connection.peer);
+        }
     }
 
     /// A drop that the kernel reports: of a session the first is written, the others are summed up.

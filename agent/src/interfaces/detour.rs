@@ -38,8 +38,8 @@ const FAMILIES: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6A
 pub fn set(ports: &[u16]) -> io::Result<()> {
     for loopback in FAMILIES {
         match set_for(loopback, ports) {
-            // A node without IPv6 has no users there.
-            Err(error) if loopback.is_ipv6() && is_missing(&error) => {}
+            // A node without IPv6 has no users there. Where the kernel has no rules at all, there are none to take away.
+            Err(error) if is_missing(&error) && (loopback.is_ipv6() || ports.is_empty()) => {}
             other => other?,
         }
     }
@@ -51,14 +51,15 @@ pub fn set(ports: &[u16]) -> io::Result<()> {
 /// # Errors
 /// The rules cannot be listed.
 pub fn ports() -> io::Result<Vec<u16>> {
-    let [mut v4, v6] = FAMILIES.map(rules);
-    if let Ok(v6) = v6
-        && let Ok(v4) = &mut v4
-        && !v6.is_empty()
-    {
+    let [v4, v6] = FAMILIES.map(|loopback| match rules(loopback) {
+        Err(error) if is_missing(&error) => Ok(Vec::new()),
+        other => other,
+    });
+    let (mut v4, v6) = (v4?, v6?);
+    if !v6.is_empty() {
         v4.retain(|port| v6.contains(port));
     }
-    v4
+    Ok(v4)
 }
 
 fn set_for(loopback: IpAddr, ports: &[u16]) -> io::Result<()> {
@@ -70,10 +71,10 @@ fn set_for(loopback: IpAddr, ports: &[u16]) -> io::Result<()> {
         unless_there(change_with(NEW_RULE, ANEW, &rule(loopback, *port)))?;
     }
     for port in there.iter().filter(|port| !ports.contains(port)) {
-        change_with(DELETE_RULE, 0, &rule(loopback, *port))?;
+        unless_gone(change_with(DELETE_RULE, 0, &rule(loopback, *port)))?;
     }
     if ports.is_empty() && !there.is_empty() {
-        change_with(DELETE_ROUTE, 0, &route(loopback))?;
+        unless_gone(change_with(DELETE_ROUTE, 0, &route(loopback)))?;
     }
     Ok(())
 }
@@ -81,6 +82,13 @@ fn set_for(loopback: IpAddr, ports: &[u16]) -> io::Result<()> {
 fn unless_there(done: io::Result<()>) -> io::Result<()> {
     match done {
         Err(error) if Errno::from_io_error(&error) == Some(Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}
+
+fn unless_gone(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH)) => Ok(()),
         other => other,
     }
 }
@@ -152,9 +160,11 @@ fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
     message.resize(message.len().next_multiple_of(4), 0);
 }
 
-/// The ports of the rules that lead to our table.
+/// The ports of our rules: by all that they are known by, for somebody else may use that table as well.
 fn rules(loopback: IpAddr) -> io::Result<Vec<u16>> {
     const HEADER: usize = 12;
+    const SOURCE: u16 = 2;
+    const FRA_PRIORITY: u16 = 6;
     const FRA_TABLE: u16 = 15;
 
     let mut request = [0; HEADER];
@@ -162,8 +172,10 @@ fn rules(loopback: IpAddr) -> io::Result<Vec<u16>> {
     let mut ports = Vec::new();
     for rule in dump(GET_RULE, &request)? {
         let value = |kind| attribute_of(rule.get(HEADER..).unwrap_or_default(), kind);
-        let is_ours =
-            rule.first() == Some(&family(loopback)) && value(FRA_TABLE) == Some(&TABLE.to_ne_bytes()[..]);
+        let is_ours = rule.first() == Some(&family(loopback))
+            && value(FRA_TABLE) == Some(&TABLE.to_ne_bytes()[..])
+            && value(FRA_PRIORITY) == Some(&PRIORITY.to_ne_bytes()[..])
+            && value(SOURCE) == Some(&octets(loopback)[..]);
         let port =
             value(SOURCE_PORTS).and_then(|ports| ports.first_chunk()).map(|port| u16::from_ne_bytes(*port));
         ports.extend(port.filter(|_| is_ours));

@@ -4,7 +4,7 @@ use super::announcement::{Announced, Announcement, Answer, Leg};
 use super::capabilities;
 use super::header::{self, NoHeader};
 use super::passage::Passage;
-use super::splice;
+use super::splice::{self, Patience};
 use pinning::{Address, How, ProxiedClient, ProxyHeader};
 use rustix::net::sockopt;
 use socket2::{SockRef, TcpKeepalive};
@@ -19,8 +19,8 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_interval(Duration::from_secs(15))
     .with_retries(4);
 
-/// How long what is left may take once sshd or the user has ended. Nobody waits longer for who does not read, or does not hang up.
-const LINGER: Duration = Duration::from_secs(30);
+/// A slow user's last output may take some time; who has been sent away may not keep a place.
+const PATIENCE: Patience = Patience { with_rest: Duration::from_secs(30), after_all: Duration::from_secs(2) };
 
 /// What the process is started with, beside the connection.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ pub fn serve(outer: TcpStream, order: &Order) -> Result<(), ConnectionError> {
     // A balancer that is gone without a word is noticed here, since sshd asks nobody but the relay whether it is there.
     SockRef::from(&outer).set_tcp_keepalive(&KEEPALIVE)?;
     announced.tell_others()?;
-    match splice::carry(&outer, &inner, LINGER) {
+    match splice::carry(&outer, &inner, &PATIENCE) {
         // Somebody has hung up, or the session was cut: that is an end like any other.
         Ok(()) | Err(_) => Ok(()),
     }

@@ -1,5 +1,6 @@
 //! Accepts what trusted balancers connect, and gives each connection a process.
 
+use super::announcement::{GROUP, SOCKET};
 use crate::config::{self, ConfigError, RelayPort};
 use pinning::Address;
 use rustix::io::Errno;
@@ -7,6 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +18,8 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Connections of one relay port at once; more wait in the kernel's queue.
-const AT_ONCE: usize = 4096;
+/// Connections at once, of all relay ports, each of which has its share of them; more wait in the kernel's queue.
+const AT_ONCE: usize = 8192;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 /// How often something is told that others bring about, such as that somebody connects who is no trusted balancer: so many
@@ -64,15 +66,30 @@ pub async fn run(config_path: &Path) -> Result<(), RelayError> {
     }
     let start = Start { program: std::env::current_exe()?, runtime_dir: config.runtime_dir };
     let start = Arc::new(start);
+    let share = AT_ONCE / config.relay_ports.len();
+    look_for_agent(&start.runtime_dir);
     let mut ports = JoinSet::new();
     for port in config.relay_ports {
         let listener = listen(port.port).map_err(|source| RelayError::Listen { port: port.port, source })?;
-        ports.spawn(accept(listener, port, Arc::clone(&start)));
+        ports.spawn(accept(listener, port, share, Arc::clone(&start)));
     }
     // Who has started it may wait for that.
     let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     while ports.join_next().await.is_some() {}
     Ok(())
+}
+
+/// Says so if the agent cannot be told of anything: nobody would get in, and nothing else would say why.
+fn look_for_agent(runtime_dir: &Path) {
+    let socket = runtime_dir.join(SOCKET);
+    if let Err(error) = UnixStream::connect(&socket)
+        && error.kind() == io::ErrorKind::PermissionDenied
+    {
+        tracing::error!(
+            "the agent cannot be told whose connections are: {}: {error}; its unit needs SupplementaryGroups={GROUP}",
+            socket.display()
+        );
+    }
 }
 
 /// A listener at all addresses, of both families where the node has both.
@@ -97,14 +114,14 @@ fn socket(family: Domain) -> io::Result<Socket> {
     Socket::new(family, Type::STREAM.nonblocking(), Some(Protocol::TCP))
 }
 
-async fn accept(listener: TcpListener, port: RelayPort, start: Arc<Start>) {
-    let slots = Arc::new(Semaphore::new(AT_ONCE));
+async fn accept(listener: TcpListener, port: RelayPort, share: usize, start: Arc<Start>) {
+    let slots = Arc::new(Semaphore::new(share));
     let (mut others, mut full, mut failed) = (Seldom::default(), Seldom::default(), Seldom::default());
     let closed = Arc::new(Mutex::new(Seldom::default()));
     let number = port.port;
     loop {
         if slots.available_permits() == 0 {
-            full.tell(|_| tracing::warn!("port {number}: {AT_ONCE} connections at once; others wait"));
+            full.tell(|_| tracing::warn!("port {number}: {share} connections at once; others wait"));
         }
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let (stream, peer) = match listener.accept().await {

@@ -18,16 +18,30 @@ const TURN: usize = 32;
 const PLENTY: usize = 16 << 10;
 const REST: Duration = Duration::from_micros(150);
 
-/// Carries until both have ended, or one fails, or what one has left takes longer than `linger`. The sockets must not block.
-pub(super) fn carry(one: &impl AsFd, other: &impl AsFd, linger: Duration) -> io::Result<()> {
-    let (one, other) = (one.as_fd(), other.as_fd());
-    let mut ways = [Way::new(one, other), Way::new(other, one)];
-    let mut ends_at = None;
+/// How long is waited once one of the two has ended. Nobody waits longer for who does not read, or does not hang up.
+pub(super) struct Patience {
+    /// For what is left to be taken.
+    pub(super) with_rest: Duration,
+    /// For the client to hang up, once the server has and its client has been given everything: what comes from there now is for
+    /// nobody.
+    pub(super) after_all: Duration,
+}
+
+/// Carries between a client and a server until both have ended, or one fails, or that takes too long. The sockets must not block.
+pub(super) fn carry(client: &impl AsFd, server: &impl AsFd, patience: &Patience) -> io::Result<()> {
+    let (client, server) = (client.as_fd(), server.as_fd());
+    let mut ways = [Way::new(client, server), Way::new(server, client)];
+    let (mut ended, mut given) = (None, None);
     while !ways.iter().all(|way| way.is_over) {
-        if ends_at.is_none() && ways.iter().any(|way| way.has_ended) {
-            ends_at = Some(Instant::now() + linger);
+        let now = Instant::now();
+        if ways.iter().any(|way| way.has_ended) {
+            ended.get_or_insert(now + patience.with_rest);
         }
-        let left = ends_at.map(|at: Instant| at.saturating_duration_since(Instant::now()));
+        if ways[1].is_over {
+            given.get_or_insert(now + patience.after_all);
+        }
+        let until = given.into_iter().chain(ended).min();
+        let left = until.map(|at: Instant| at.saturating_duration_since(now));
         if left == Some(Duration::ZERO) {
             break;
         }
@@ -59,6 +73,10 @@ fn wait(ways: &mut [Way<'_>; 2], most: Option<Duration>) -> io::Result<()> {
     let ended = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
     let mut has_ended = [false; 2];
     for (number, socket) in numbers.into_iter().zip(&polled) {
+        // SSH knows no urgent data; behind it a pipe gets nothing, though there is something.
+        if socket.revents().contains(PollFlags::PRI) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         has_ended[number] |= socket.revents().intersects(ended);
     }
     drop(polled);
@@ -98,9 +116,9 @@ impl<'s> Way<'s> {
     fn awaited(&self) -> [Option<PollFd<'s>>; 2] {
         match (self.is_over, self.held) {
             (true, _) => [None, None],
-            (false, 0) => [Some(PollFd::from_borrowed_fd(self.from, PollFlags::IN)), None],
+            (false, 0) => [Some(PollFd::from_borrowed_fd(self.from, PollFlags::IN | PollFlags::PRI)), None],
             (false, _) => {
-                let end = PollFd::from_borrowed_fd(self.from, PollFlags::RDHUP);
+                let end = PollFd::from_borrowed_fd(self.from, PollFlags::RDHUP | PollFlags::PRI);
                 [Some(PollFd::from_borrowed_fd(self.to, PollFlags::OUT)), (!self.has_ended).then_some(end)]
             }
         }
@@ -188,6 +206,10 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
+    const fn patience(with_rest: Duration) -> Patience {
+        Patience { with_rest, after_all: LONG }
+    }
+
     /// A connection over loopback, that holds so few bytes: who has opened it, and who has accepted it.
     fn connection(room: usize) -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -200,12 +222,12 @@ mod tests {
     }
 
     /// A user and sshd, and what carries between them: how it ended, and how much of a processor that took.
-    fn relayed(linger: Duration) -> (TcpStream, TcpStream, JoinHandle<(io::Result<()>, Duration)>) {
+    fn relayed(patience: Patience) -> (TcpStream, TcpStream, JoinHandle<(io::Result<()>, Duration)>) {
         let ((user, outer), (inner, sshd)) = (connection(4_096), connection(1 << 20));
         let carried = std::thread::spawn(move || {
             outer.set_nonblocking(true).unwrap();
             inner.set_nonblocking(true).unwrap();
-            let ended = carry(&outer, &inner, linger);
+            let ended = carry(&outer, &inner, &patience);
             let spent = clock_gettime(ClockId::ThreadCPUTime);
             (ended, Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32))
         });
@@ -214,7 +236,7 @@ mod tests {
 
     #[test]
     fn all_bytes_come_both_ways_and_each_end_is_told() {
-        let (mut user, mut sshd, carried) = relayed(LONG);
+        let (mut user, mut sshd, carried) = relayed(patience(LONG));
         let bytes: Vec<u8> = (0..3_000_000u32).map(|number| (number % 251) as u8).collect();
         let sent = bytes.clone();
         let mut up = user.try_clone().unwrap();
@@ -243,7 +265,7 @@ mod tests {
     fn who_does_not_read_is_not_waited_for_without_end_nor_does_the_wait_cost_anything() {
         const LINGER: Duration = Duration::from_secs(2);
 
-        let (user, mut sshd, carried) = relayed(LINGER);
+        let (user, mut sshd, carried) = relayed(patience(LINGER));
         // More than the way to the user holds, and not so much that sshd's end would be stuck behind it.
         sshd.write_all(&[0; 100_000]).unwrap();
         user.shutdown(std::net::Shutdown::Write).unwrap();
@@ -256,7 +278,7 @@ mod tests {
 
     #[test]
     fn an_end_that_is_torn_off_ends_the_other() {
-        let (user, sshd, carried) = relayed(LONG);
+        let (user, sshd, carried) = relayed(patience(LONG));
         // What was sent and not read makes it a reset.
         (&user).write_all(b"unread").unwrap();
         let mut byte = [0];
@@ -267,5 +289,27 @@ mod tests {
         assert!(rest.is_empty());
         drop(user);
         let _any = carried.join().unwrap();
+    }
+
+    #[test]
+    fn who_does_not_hang_up_after_all_is_said_is_not_waited_for() {
+        let after_all = Duration::from_millis(200);
+        let (mut user, mut sshd, carried) = relayed(Patience { with_rest: LONG, after_all });
+        sshd.write_all(b"bye").unwrap();
+        drop(sshd);
+        let mut said = String::new();
+        user.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "bye");
+        // The user is still there.
+        assert!(carried.join().unwrap().0.is_ok());
+    }
+
+    #[test]
+    fn urgent_data_ends_it_and_keeps_nobody_busy() {
+        let (user, _sshd, carried) = relayed(patience(LONG));
+        rustix::net::send(&user, b"!", rustix::net::SendFlags::OOB).unwrap();
+        (&user).write_all(b"more").unwrap();
+        let (ended, spent) = carried.join().unwrap();
+        assert!(ended.is_err() && spent < Duration::from_secs(1), "{ended:?} after {spent:?}");
     }
 }
