@@ -7,6 +7,7 @@
 
 mod address;
 mod budget;
+mod departure;
 mod drops;
 mod endpoint;
 mod event;
@@ -16,6 +17,7 @@ mod frame;
 mod grant;
 mod here;
 mod home;
+mod listener;
 mod mode;
 mod node;
 mod packet;
@@ -30,6 +32,7 @@ mod verdict;
 
 pub use address::{Address, Network};
 pub use budget::{Budget, EVENTS_ALLOWED};
+pub use departure::Departure;
 pub use drops::{DEVICES, Drops, device_slot};
 pub use endpoint::{Asked, Endpoint, Receiver, Tag, Violated};
 pub use event::Event;
@@ -38,6 +41,7 @@ pub use found::{EXTENSION_HEADERS, Found};
 pub use frame::{FARTHEST, Frame};
 pub use grant::{GatedPort, Gates, Grant, PrefilterBits};
 pub use home::Home;
+pub use listener::{RELAY_LISTENERS, relay_slot};
 pub use mode::Mode;
 pub use node::{Node, Penalty};
 pub use packet::{Content, KNOCK, Layer, Packet, Protocol, Segment};

@@ -57,6 +57,10 @@ impl PortClass {
     const UDP_GATED: Self = Self(1 << 4);
     /// The agent listens here for knocks.
     pub const UDP_KNOCK: Self = Self(1 << 5);
+    /// At this port of other nodes the agent may vouch for who connects.
+    pub const TCP_VOUCHED: Self = Self(1 << 6);
+    /// What trusted relays connect here is led to the node's relay.
+    pub const TCP_STEERED: Self = Self(1 << 7);
 
     /// Of a port at which an endpoint of this protocol was sent what it may not receive; the kernel programs set it.
     #[inline(always)]

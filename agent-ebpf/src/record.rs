@@ -3,8 +3,8 @@
 #![expect(unsafe_code, reason = "plain-old-data impls are unsafe to promise")]
 
 use crate::{
-    Address, Asked, Budget, Drops, Endpoint, Event, Flow, FlowKey, GatedPort, Gates, Grant, Home, Node,
-    Penalty, Ports, Session, SessionId, Tag, Violated,
+    Address, Asked, Budget, Departure, Drops, Endpoint, Event, Flow, FlowKey, GatedPort, Gates, Grant, Home,
+    Node, Penalty, Ports, Session, SessionId, Tag, Violated,
 };
 
 macro_rules! plain_old_data {
@@ -19,16 +19,24 @@ macro_rules! plain_old_data {
 }
 
 plain_old_data!(
-    Address, Asked, Budget, Drops, Endpoint, Event, Flow, FlowKey, GatedPort, Gates, Grant, Home, Node,
-    Penalty, Ports, Session, SessionId, Tag, Violated,
+    Address, Asked, Budget, Departure, Drops, Endpoint, Event, Flow, FlowKey, GatedPort, Gates, Grant, Home,
+    Node, Penalty, Ports, Session, SessionId, Tag, Violated,
 );
 
-impl Event {
-    /// The event in a record of the ring buffer; `None` if the record has another size.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; size_of::<Self>()] = bytes.try_into().ok()?;
-        // SAFETY: as many bytes as the record has, of which every pattern is valid (see above); read without asking
-        // for alignment.
-        Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
-    }
+macro_rules! from_ring {
+    ($($record:ty),+ $(,)?) => {
+        $(
+            impl $record {
+                /// The record of a ring buffer; `None` if that has another size.
+                pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+                    let bytes: &[u8; size_of::<Self>()] = bytes.try_into().ok()?;
+                    // SAFETY: as many bytes as the record has, of which every pattern is valid (see above); read without
+                    // asking for alignment.
+                    Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
+                }
+            }
+        )+
+    };
 }
+
+from_ring!(Departure, Event);

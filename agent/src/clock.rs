@@ -13,6 +13,12 @@ pub(crate) fn unix() -> u64 {
     nanoseconds(clock_gettime(ClockId::Realtime)) / SECOND
 }
 
+/// The same in milliseconds.
+#[must_use]
+pub(crate) fn unix_millis() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Realtime)) / (SECOND / 1000)
+}
+
 /// How long it is until a wall time; zero if it is past.
 #[must_use]
 pub(crate) fn until(unix_seconds: u64) -> Duration {

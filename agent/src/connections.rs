@@ -53,6 +53,37 @@ pub fn list(ports: &[u16]) -> io::Result<Vec<Connection>> {
     Ok(found)
 }
 
+/// The connection between these ends, if it is open: both ends have agreed on it, and the other has not ended it.
+///
+/// # Errors
+/// As [`list`].
+pub fn between(local: SocketAddr, peer: SocketAddr) -> io::Result<Option<Connection>> {
+    /// `TCP_ESTABLISHED` of `net/tcp_states.h`.
+    const ESTABLISHED: u8 = 1;
+
+    let Some(id) = id(local, peer) else { return Ok(None) };
+    let family = if local.is_ipv4() { AF_INET } else { AF_INET6 };
+    let socket = opened()?;
+    socket.send(&request(family, id, StateFlags::ESTABLISHED, NLM_F_REQUEST), 0)?;
+    let (datagram, _) = socket.recv_from_full()?;
+    let mut found = Vec::new();
+    match collect(&datagram, local.port(), &mut found) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let found = found.iter().filter(|it| it.header.state == ESTABLISHED).find_map(connection);
+    Ok(found.filter(|it| (it.local, it.peer) == (local, peer)))
+}
+
+/// What the kernel knows a socket by, whatever its cookie; none for ends of different families.
+fn id(local: SocketAddr, peer: SocketAddr) -> Option<SocketId> {
+    let mut id = if local.is_ipv4() { SocketId::new_v4() } else { SocketId::new_v6() };
+    (id.source_port, id.destination_port) = (local.port(), peer.port());
+    (id.source_address, id.destination_address) = (local.ip(), peer.ip());
+    id.cookie = [0xff; 8];
+    (local.is_ipv4() == peer.is_ipv4()).then_some(id)
+}
+
 /// Whether somebody waits for connections at the local port.
 ///
 /// # Errors
@@ -71,10 +102,10 @@ fn sockets(port: u16, states: StateFlags) -> io::Result<Vec<InetResponse>> {
 }
 
 fn dump(family: u8, port: u16, states: StateFlags, found: &mut Vec<InetResponse>) -> io::Result<()> {
-    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
-    socket.bind_auto()?;
-    socket.connect(&NetlinkAddress::new(0, 0))?;
-    socket.send(&request(family, port, states), 0)?;
+    let mut id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
+    id.source_port = port;
+    let socket = opened()?;
+    socket.send(&request(family, id, states, NLM_F_REQUEST | NLM_F_DUMP), 0)?;
     loop {
         let (datagram, _) = socket.recv_from_full()?;
         if collect(&datagram, port, found)? {
@@ -83,13 +114,18 @@ fn dump(family: u8, port: u16, states: StateFlags, found: &mut Vec<InetResponse>
     }
 }
 
-fn request(family: u8, port: u16, states: StateFlags) -> Vec<u8> {
-    let mut socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
-    socket_id.source_port = port;
+fn opened() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.bind_auto()?;
+    socket.connect(&NetlinkAddress::new(0, 0))?;
+    Ok(socket)
+}
+
+fn request(family: u8, socket_id: SocketId, states: StateFlags, flags: u16) -> Vec<u8> {
     let request =
         InetRequest { family, protocol: IPPROTO_TCP, extensions: ExtensionFlags::empty(), states, socket_id };
     let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    header.flags = flags;
     let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
     message.finalize();
     let mut bytes = vec![0; message.buffer_len()];
@@ -150,6 +186,9 @@ mod tests {
             let ours: Vec<_> = listed.iter().filter(|connection| connection.cookie == cookie).collect();
             assert_eq!(ours.len(), 1, "{listed:?}");
             assert_eq!(ours[0].peer, client.local_addr().unwrap());
+            assert_eq!(between(ours[0].local, ours[0].peer).unwrap(), Some(*ours[0]));
+            let other = SocketAddr::new(ours[0].peer.ip(), 1);
+            assert_eq!(between(ours[0].local, other).unwrap(), None);
             assert!(is_listened_at(port).unwrap());
             drop(listener);
             assert!(!is_listened_at(port).unwrap());

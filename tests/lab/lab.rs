@@ -145,6 +145,13 @@ impl Life {
     }
 }
 
+impl Life {
+    /// The process that is its parent outside, and in its network.
+    pub(crate) fn init(&self) -> u32 {
+        self.outer.id()
+    }
+}
+
 impl Drop for Life {
     fn drop(&mut self) {
         drop(self.lifeline.take());

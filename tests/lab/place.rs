@@ -40,6 +40,11 @@ impl Place {
         &self.life.sessions
     }
 
+    /// The process that stands for the lab, in the caller's eyes: it is in the node's network.
+    pub(crate) fn init(&self) -> u32 {
+        self.life.init()
+    }
+
     /// What people call this place.
     pub fn name(&self) -> &str {
         self.host.as_deref().unwrap_or("node")

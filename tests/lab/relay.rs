@@ -12,6 +12,8 @@ use crate::process::Process;
 
 /// What systemd starts it by.
 const UNIT: &str = include_str!("../../packaging/systemd/cotter-relay.service");
+/// What lets a bastion's agent onto the network.
+const VOUCH: &str = include_str!("../../packaging/systemd/vouch.conf");
 const NAME: &str = "cotter-relay.service";
 const LOG: &str = "/var/log/cotter/relay.log";
 /// What its unit leaves it, where there is no systemd: a user of its own, and two capabilities.
@@ -28,7 +30,8 @@ const LEFT: [&str; 6] = [
 #[derive(Debug)]
 pub struct Relay {
     node: Place,
-    port: u16,
+    /// Where it listens to balancers, if it does.
+    port: Option<u16>,
     /// None where systemd has it.
     process: Option<Process>,
 }
@@ -36,6 +39,15 @@ pub struct Relay {
 impl Relay {
     /// Starts one by the node's configuration, and waits until it listens at this port.
     pub fn start(lab: &Lab, port: u16) -> Result<Self> {
+        Self::begin(lab, Some(port))
+    }
+
+    /// Starts one that has the connections of bastions alone.
+    pub fn for_bastions(lab: &Lab) -> Result<Self> {
+        Self::begin(lab, None)
+    }
+
+    fn begin(lab: &Lab, port: Option<u16>) -> Result<Self> {
         let node = lab.node().clone();
         let process = if lab.has_systemd() {
             node.write(format!("/usr/lib/systemd/system/{NAME}"), UNIT)?;
@@ -45,8 +57,9 @@ impl Relay {
         } else {
             Some(spawn(&node)?)
         };
-        listens(&node, port)?;
-        Ok(Self { node, port, process })
+        let relay = Self { node, port, process };
+        relay.listens()?;
+        Ok(relay)
     }
 
     /// Starts another one in its place.
@@ -56,7 +69,23 @@ impl Relay {
         } else {
             self.node.run("systemctl", &["restart", NAME])?;
         }
-        listens(&self.node, self.port)
+        self.listens()
+    }
+
+    /// Ends it.
+    pub fn stop(&mut self) -> Result<()> {
+        if self.process.take().is_none() {
+            self.node.run("systemctl", &["stop", NAME])?;
+        }
+        Ok(())
+    }
+
+    fn listens(&self) -> Result<()> {
+        match self.port {
+            Some(port) => listens(&self.node, port),
+            // Whoever comes before it is there is closed, and tries again.
+            None => Ok(()),
+        }
     }
 
     /// What it has said so far.
@@ -74,6 +103,17 @@ fn spawn(node: &Place) -> Result<Process> {
     shell.args(["-c", "log=\"$0\"; exec \"$@\" >>\"$log\" 2>&1", LOG, "setpriv"]);
     shell.args(LEFT).args([AGENT, "relay", "--config", CONFIG]);
     node.spawn(shell.stdin(Stdio::null()))
+}
+
+impl Lab {
+    /// The unit's drop-in for bastions, if there is a systemd; it counts from the agent's next start.
+    pub fn let_the_agent_vouch(&self) -> Result<()> {
+        if !self.has_systemd() {
+            return Ok(());
+        }
+        self.node().write("/etc/systemd/system/cotter-agent.service.d/vouch.conf", VOUCH)?;
+        self.node().run("systemctl", &["daemon-reload"]).map(drop)
+    }
 }
 
 impl Drop for Relay {

@@ -10,6 +10,8 @@ mod audit_trail;
 mod authority;
 /// Behind balancers users are where these say: to sshd, to the agent, and to the kernel.
 mod balancers;
+/// Behind bastions users are where these say, signed; by plain `ssh -J`.
+mod bastions;
 /// Packets that are none of our business pass, whatever the agent thinks of their sources.
 mod bystanders;
 /// The client: new logins where the old one is of no use any more, at a terminal and without; plain ssh; the ssh-agent;

@@ -260,6 +260,8 @@ impl What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
+    /// Before sshd: a trusted relay's connection.
+    Relay,
     /// AuthorizedPrincipalsCommand: the key is not proven.
     Principals,
     /// PAM open_session: the key is proven.
@@ -270,6 +272,7 @@ impl Step {
     /// The word that metrics use.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Relay => "relay",
             Self::Principals => "principals",
             Self::Session => "session",
         }
@@ -288,6 +291,8 @@ pub enum CutCause {
     Command,
     /// Its user logged in from elsewhere.
     NewAddress,
+    /// Its user's session on the bastion that it came by is over.
+    Relay,
 }
 
 /// Whom an event concerns, as far as it is known.

@@ -19,6 +19,7 @@ mod penalties;
 mod plain;
 mod program;
 mod relay;
+mod relay_key;
 mod replay;
 mod run;
 mod sessions;
@@ -100,8 +101,10 @@ enum Command {
     Setup(setup::Options),
     /// Take everything that a stopped agent has left out of the kernel
     Detach(detach::Options),
-    /// Hand balancers' connections on to sshd, with their users' own addresses; [[relay_port]] says where
+    /// Hand connections of balancers and bastions on to sshd, with their users' own addresses
     Relay,
+    /// Print the key by which this node vouches for its users, for the nodes behind it; it is made if there is none
+    RelayKey,
     /// One of them; the relay starts it
     #[command(hide = true)]
     RelayConnection(relay::Options),
@@ -141,6 +144,7 @@ impl Cli {
             Command::Setup(options) => setup::setup(common, options),
             Command::Detach(options) => detach::detach(common, &options),
             Command::Relay => relay::relay(common),
+            Command::RelayKey => relay_key::relay_key(common),
             Command::RelayConnection(options) => relay::connection(options),
             Command::Farewell => farewell::farewell(),
         };

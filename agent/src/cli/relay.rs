@@ -15,6 +15,9 @@ pub(super) struct Options {
     /// The port of the node's own sshd
     #[arg(long)]
     login_port: u16,
+    /// It is one of a trusted relay's
+    #[arg(long)]
+    steered: bool,
     /// Where the agent's sockets are
     #[arg(long)]
     runtime_dir: PathBuf,
@@ -33,7 +36,8 @@ pub(super) fn relay(common: &Common) -> Result<Exit, Failure> {
 /// Serves the connection that is its standard input.
 pub(super) fn connection(options: Options) -> Result<Exit, Failure> {
     let outer = std::io::stdin().as_fd().try_clone_to_owned().map_err(Failure::unavailable)?;
-    let order = Order { login_port: options.login_port, runtime_dir: options.runtime_dir };
+    let Options { login_port, steered, runtime_dir } = options;
+    let order = Order { login_port, is_steered: steered, runtime_dir };
     let outer = TcpStream::from(outer);
     let peer = outer.peer_addr().map_err(Failure::unavailable)?;
     match relay::serve(outer, &order) {

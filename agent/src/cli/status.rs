@@ -6,6 +6,7 @@ use super::{Common, Exit, client, coverage, mode, output};
 use crate::config::OtherLogins;
 use crate::daemon::call::{
     Answer, Call, ClusterStatus, FollowingStatus, GateStatus, KnocksStatus, RelayStatus, Status,
+    VouchingStatus,
 };
 use pinning::{Mode, OnExpiry, RolesFrom};
 
@@ -105,6 +106,7 @@ fn in_force(status: &Status) -> Vec<Fact> {
     facts.extend(status.gates.iter().take(TOLD).map(|it| Fact::new("gate", gate(it))));
     facts.extend(more(status.gates.len()).map(|more| Fact::new("gate", more)));
     facts.extend(status.relay.iter().flat_map(relay));
+    facts.extend(status.vouching.iter().flat_map(vouching));
     facts.extend(status.knocks.iter().map(knocks));
     facts
 }
@@ -171,11 +173,32 @@ fn relay(relay: &RelayStatus) -> Vec<Fact> {
             Fact::new("relay", format!("port {} to sshd at {}, for {from}", port.port, port.login_port))
         })
         .collect();
+    if !relay.bastions.is_empty() {
+        let families: Vec<&str> = relay.listens.iter().map(|family| family.name()).collect();
+        let state = if families.is_empty() {
+            "NO RELAY is there, nobody gets in by them: systemctl start cotter-relay".to_owned()
+        } else {
+            format!("led to the relay ({})", families.join(", "))
+        };
+        facts.push(Fact::new("bastions", format!("{}: {state}", relay.bastions.join(", "))));
+        let error = relay.steer_error.as_ref();
+        facts.extend(
+            error.map(|error| Fact::new("", format!("not led there: {error}")).coloured(Colour::Bad)),
+        );
+    }
     facts.push(Fact::new("", format!("{} now", counted(relay.connections, "connection"))));
     facts.extend(relay.error.as_ref().map(|error| {
         Fact::new("", format!("sshd's answers do not find back: {error}")).coloured(Colour::Bad)
     }));
     facts
+}
+
+fn vouching(vouching: &VouchingStatus) -> Vec<Fact> {
+    let ports: Vec<String> = vouching.ports.iter().map(u16::to_string).collect();
+    let (nodes, ports) = (coverage::folded(&vouching.nodes), coverage::folded(&ports));
+    let error = vouching.error.as_ref().map(|error| Fact::new("", error).coloured(Colour::Bad));
+    let fact = Fact::new("vouches", format!("for its users at {nodes}, port {ports}"));
+    [Some(fact), error].into_iter().flatten().collect()
 }
 
 fn other_logins(status: &Status) -> &'static str {

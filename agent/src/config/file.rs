@@ -34,10 +34,13 @@ pub(super) struct File {
     pub(super) penalties: Option<Spanned<Penalties>>,
     pub(super) authority: Option<Spanned<AuthorityTable>>,
     pub(super) knock: Option<Spanned<KnockTable>>,
+    pub(super) vouch: Option<Spanned<super::vouch::VouchTable>>,
     #[serde(default)]
     pub(super) gate: Vec<Spanned<super::gate::GateTable>>,
     #[serde(default)]
     pub(super) relay_port: Vec<Spanned<super::relay::RelayPortTable>>,
+    #[serde(default)]
+    pub(super) trusted_relay: Vec<Spanned<super::trusted_relay::TrustedRelayTable>>,
     #[serde(default)]
     pub(super) cluster: Vec<Spanned<ClusterTable>>,
     #[serde(default)]

@@ -8,6 +8,8 @@ use super::gate::{Around, gates, is_way_in};
 use super::knock::knocks;
 use super::policy::{PolicyFiles, load_policy};
 use super::relay::{RelayConfig, relay_ports};
+use super::trusted_relay::trusted_relays;
+use super::vouch::vouching;
 use super::{Config, ConfigError, Interfaces, MetricsAt, Penalties};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -94,7 +96,8 @@ pub fn load_relay(path: &Path) -> Result<RelayConfig, ConfigError> {
     sources.iter().try_for_each(|source| trusted(&source.path))?;
     // Whether knocks are heard there is the agent's to say.
     let relay_ports = relay_ports(&sources, &login_ports(&sources)?, None)?;
-    Ok(RelayConfig { relay_ports, runtime_dir: runtime_dir(&sources) })
+    let trusts_relays = !trusted_relays(&sources)?.is_empty();
+    Ok(RelayConfig { relay_ports, trusts_relays, runtime_dir: runtime_dir(&sources) })
 }
 
 fn trusted(file: &Path) -> Result<(), ConfigError> {
@@ -171,6 +174,7 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         has_way_in: knocks.is_some() || is_way_in(&never_drop),
     };
     let gates = gates(sources, &around)?;
+    let trusted_relays = trusted_relays(sources)?;
     let other_logins_said = value(sources, |file| file.other_logins.as_ref());
     Ok(Config {
         interfaces: interfaces(sources)?,
@@ -181,6 +185,8 @@ fn build(sources: &[Source]) -> Result<Config, ConfigError> {
         login_grace_time: login_grace_time(sources)?,
         never_drop,
         relay_ports,
+        trusted_relays,
+        vouching: vouching(sources)?,
         gates,
         other_logins: other_logins_said.unwrap_or_default(),
         other_logins_said,

@@ -10,6 +10,8 @@ mod load;
 mod places;
 mod policy;
 mod relay;
+mod trusted_relay;
+mod vouch;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,8 @@ pub use load::{load, load_relay, load_trusted};
 pub use places::Places;
 pub use policy::UnusedField;
 pub use relay::{RelayConfig, RelayPort};
+pub use trusted_relay::TrustedRelay;
+pub use vouch::Vouching;
 
 pub use crate::metrics::MetricsAt;
 
@@ -53,6 +57,10 @@ pub struct Config {
     pub never_drop: Vec<ipnet::IpNet>,
     /// Ports at which balancers hand connections on to sshd; the relay reads them at its start only.
     pub relay_ports: Vec<RelayPort>,
+    /// Bastions whose word on their users' addresses counts.
+    pub trusted_relays: Vec<TrustedRelay>,
+    /// To whom this node vouches itself, if it is a bastion.
+    pub vouching: Option<Vouching>,
     /// Ports that answer only to addresses with a live pinned session.
     pub gates: Vec<Gate>,
     /// What becomes of logins without a certificate.
@@ -125,6 +133,12 @@ impl Config {
     #[must_use]
     pub fn ways_in(&self) -> Vec<u16> {
         self.login_ports.iter().copied().chain(self.relay_ports.iter().map(|relay| relay.port)).collect()
+    }
+
+    /// sshd's ports to which the relay leads.
+    pub fn relayed_to(&self) -> impl Iterator<Item = u16> {
+        let of_relays = if self.trusted_relays.is_empty() { &[] } else { self.login_ports.as_slice() };
+        self.relay_ports.iter().map(|relay| relay.login_port).chain(of_relays.iter().copied())
     }
 
     /// The login ports before which a gate stands.

@@ -30,6 +30,8 @@ pub struct RelayPort {
 pub struct RelayConfig {
     /// Where it listens, and to whom.
     pub relay_ports: Vec<RelayPort>,
+    /// Whether there are bastions whose connections the kernel leads to it.
+    pub trusts_relays: bool,
     /// Where the agent's sockets are.
     pub runtime_dir: PathBuf,
 }

@@ -411,3 +411,42 @@ fn relay_ports_stand_beside_sshds_and_believe_somebody_but_not_everybody() {
     let twice = format!("{good}{}", &good[good.find("[[").unwrap()..]);
     assert!(Setup::new(&twice).error().contains("a relay port already"));
 }
+
+#[test]
+fn trusted_relays_have_a_name_a_key_and_addresses_of_their_own() {
+    let relay = |name: &str, key: &str, addresses: &str| {
+        format!("[[trusted_relay]]\nname = {name:?}\nkey = {key:?}\naddresses = [{addresses}]\n")
+    };
+    let good = relay("bastion", CA, "\"192.0.2.7\"");
+    let config = Setup::new(&good).load().unwrap();
+    assert!(config.trusted_relays[0].is_at("192.0.2.7".parse().unwrap()));
+    assert!(!config.trusted_relays[0].is_at("192.0.2.8".parse().unwrap()));
+    for (text, said) in [
+        (relay("", CA, "\"192.0.2.7\""), "`name`"),
+        (relay("two words", CA, "\"192.0.2.7\""), "`name`"),
+        (relay("bastion", "ssh-rsa AAAA", "\"192.0.2.7\""), "no public key of a relay"),
+        (relay("bastion", CA, ""), "`addresses`"),
+        (relay("bastion", CA, "\"::/0\""), "trusts everybody"),
+        (format!("{good}{good}"), "there is a relay \"bastion\" already"),
+        (format!("{good}{}", relay("other", CA, "\"192.0.2.0/24\"")), "one address, one key"),
+    ] {
+        let error = Setup::new(&text).error();
+        assert!(error.contains(said), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_bastion_vouches_to_the_nodes_that_are_named() {
+    let config = Setup::new("[vouch]\nnodes = [\"192.0.2.0/24\", \"2001:db8::7\"]\n").load().unwrap();
+    let vouching = config.vouching.unwrap();
+    assert_eq!((vouching.nodes.len(), vouching.ports), (2, vec![22]));
+    for (text, why) in [
+        ("[vouch]\nnodes = []\n", "1 to 256 networks"),
+        ("[vouch]\nnodes = [\"0.0.0.0/0\"]\n", "trusts everybody"),
+        ("[vouch]\nnodes = [\"192.0.2.1\"]\nports = []\n", "1 to 16 ports"),
+        ("[vouch]\nnodes = [\"192.0.2.1\"]\nports = [0]\n", "and not 0"),
+    ] {
+        let error = Setup::new(text).error();
+        assert!(error.contains(why), "{text}: {error}");
+    }
+}

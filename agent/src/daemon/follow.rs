@@ -129,7 +129,7 @@ pub(super) async fn follow(daemon: Arc<Daemon>) {
                 wait.is_zero() || asked.elapsed() >= SOON
             }
             Err(error) => {
-                let cause = network::why_there_is_none().map_or_else(|| error.to_string(), str::to_owned);
+                let cause = network::why_there_is_none("authority.conf").unwrap_or_else(|| error.to_string());
                 daemon.following.failed(&cause);
                 false
             }

@@ -3,6 +3,7 @@
 mod admin;
 mod attach;
 pub mod call;
+mod carried;
 pub(crate) mod coverage;
 mod farewells;
 mod follow;
@@ -21,8 +22,11 @@ mod state;
 mod status;
 mod strangers;
 mod sweep;
+mod vouched;
+mod vouching;
 mod way_back;
 
+pub(crate) use carried::Carried;
 pub use start::{StartError, run};
 pub(crate) use state::replace;
 
@@ -69,6 +73,10 @@ pub(crate) struct Daemon {
     pub(crate) penalties: Penalties,
     queries: Mutex<Queries>,
     relayed: relayed::Relayed,
+    /// What trusted relays have said.
+    heard: vouched::Heard,
+    /// By what this node vouches for its users, if it is a bastion.
+    vouching: Option<vouching::Vouching>,
     way_back: Mutex<way_back::WayBack>,
     /// Held while the way back changes.
     way_back_change: Mutex<()>,

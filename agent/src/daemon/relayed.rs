@@ -1,15 +1,23 @@
 //! Relayed connections: what their processes tell of them, for as long as these are there.
 
+use super::carried::{AllCarried, Carried};
 use super::{Daemon, lock};
 use crate::connections::{Connection, is_relayed};
-use crate::relay::{Announcement, Answer};
+use crate::datapath::causes;
+use crate::family::Family;
+use crate::relay::{Announcement, Answer, Call};
 use pinning::{Address, How, Mode, Observed};
-use std::collections::{HashMap, HashSet};
+use rustix::io::IoSliceMut;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use socket2::SockRef;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
-use std::net::SocketAddr;
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
@@ -17,48 +25,57 @@ use tokio::sync::Semaphore;
 const AT_ONCE: usize = 16_384;
 /// How long the process of a connection may take to say whose it is.
 const ASKING: Duration = Duration::from_secs(1);
-/// Longest announcement, in bytes.
-const LONGEST: u64 = 1024;
-
-/// Both ends of a connection to sshd within the node: the user's, sshd's.
-type Inner = (SocketAddr, SocketAddr);
+/// Longest thing that is said, in bytes: a statement's line as text in JSON.
+const LONGEST: usize = 16 << 10;
 
 /// Those that are known.
 #[derive(Debug, Default)]
 pub(super) struct Relayed {
-    by_inner: Mutex<HashMap<Inner, Carried>>,
-}
-
-/// A balancer's connection, and how it is known whose it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Carried {
-    /// The balancer's connection.
-    pub(crate) outer: Connection,
-    /// How its user's address was observed.
-    pub(crate) how: How,
+    carried: AllCarried,
+    /// Listeners for bastions' connections that have been taken and whose relays live.
+    listeners: Mutex<Vec<IpAddr>>,
+    /// Why the kernel does not lead these connections there, if it does not.
+    steer_error: Mutex<Option<String>>,
 }
 
 impl Relayed {
+    /// The families of the bastions' connections for which a relay is there.
+    pub(super) fn listens(&self) -> Vec<Family> {
+        let listeners = lock(&self.listeners);
+        let families: BTreeSet<Family> = listeners.iter().copied().map(Family::of).collect();
+        families.into_iter().collect()
+    }
+
+    /// Why the kernel does not lead bastions' connections to a relay, if it should and does not.
+    pub(super) fn steer_error(&self) -> Option<String> {
+        lock(&self.steer_error).clone()
+    }
+
+    /// What it was before.
+    pub(super) fn set_steer_error(&self, error: Option<String>) -> Option<String> {
+        std::mem::replace(&mut lock(&self.steer_error), error)
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        lock(&self.by_inner).len()
+        self.carried.count()
     }
 }
 
 impl Daemon {
     /// Where the user of a connection to sshd is, and the balancer's connection that it came by, if it did; nothing if that
     /// is not known.
-    pub(crate) fn observe(
-        &self,
-        local: SocketAddr,
-        peer: SocketAddr,
-    ) -> Option<(Observed, Option<Connection>)> {
-        let carried = lock(&self.relayed.by_inner).get(&(peer, local)).cloned();
+    pub(crate) fn observe(&self, local: SocketAddr, peer: SocketAddr) -> Option<(Observed, Option<Carried>)> {
+        let carried = self.relayed.carried.get(&(peer, local));
         match carried {
+            // The relay has handed on what nobody vouches for.
+            Some(Carried { how: How::Direct, .. }) => None,
             Some(carried) => {
-                Some((Observed { address: peer.ip().into(), how: carried.how }, Some(carried.outer)))
+                Some((Observed { address: peer.ip().into(), how: carried.how.clone() }, Some(carried)))
             }
             None if is_relayed(local, peer) && self.is_led_back(local.port()) => None,
+            // There was no relay to lead it to.
+            None if self.trusted_relay(peer).is_ok() => None,
             // Also what somebody has redirected to loopback, where no relay is.
             None => Some((Observed::direct(peer.ip()), None)),
         }
@@ -66,14 +83,44 @@ impl Daemon {
 
     /// The balancer's connections that lead to these of sshd's, by their cookies.
     pub(super) fn outer_of(&self, inner: impl Iterator<Item = Connection>) -> HashSet<u64> {
-        let known = lock(&self.relayed.by_inner);
-        inner.filter_map(|it| Some(known.get(&(it.peer, it.local))?.outer.cookie)).collect()
+        inner.filter_map(|it| Some(self.relayed.carried.get(&(it.peer, it.local))?.outer.cookie)).collect()
     }
 
     /// Why a connection is not to go on to sshd, if it is not. The relay has asked itself some of it, perhaps of an older
     /// configuration.
     fn unwanted(&self, announcement: &Announcement) -> Option<String> {
-        let Announcement { outer, user, sshd, .. } = announcement;
+        let user = announcement.user.ip();
+        let wrong = match &announcement.how {
+            How::Relay { .. } => self.not_of_a_relay(announcement),
+            // Counts as nobody's: a break-glass key gets in, where those count.
+            How::Direct if user == announcement.outer.peer.ip() => self.not_of_a_relay(announcement),
+            How::Direct | How::ProxyV1 { .. } | How::ProxyV2 { .. } | How::XForwardedFor { .. } => {
+                self.not_of_a_balancer(announcement)
+            }
+        };
+        if wrong.is_some() {
+            return wrong;
+        }
+        let kept_out = !self.spares(user) && self.penalties.holds(user).unwrap_or(false);
+        kept_out.then(|| format!("{user} is kept out for a while (`cotter-agent penalties`)"))
+    }
+
+    /// Whether who is there is let be, as the kernel has it for who connects by themselves.
+    pub(super) fn spares(&self, address: IpAddr) -> bool {
+        let is_named = || self.config().never_drop.iter().any(|network| network.contains(&address));
+        self.mode() != Mode::Enforce || is_named()
+    }
+
+    /// Why it is no connection of a trusted relay's to this node's sshd, if it is none.
+    fn not_of_a_relay(&self, Announcement { outer, user, sshd, .. }: &Announcement) -> Option<String> {
+        if !is_relayed(*sshd, *user) || sshd.port() != outer.local.port() {
+            return Some(format!("{sshd} is not where {} leads to", outer.local));
+        }
+        self.trusted_relay(outer.peer).err()
+    }
+
+    /// Why it is no connection of a balancer's to where its port leads, if it is none.
+    fn not_of_a_balancer(&self, Announcement { outer, user, sshd, .. }: &Announcement) -> Option<String> {
         let (config, proxy) = (self.config(), Address::from(outer.peer));
         let Some(relay) = config.relay_ports.iter().find(|relay| relay.port == outer.local.port()) else {
             return Some(format!("port {} is no [[relay_port]] any more", outer.local.port()));
@@ -86,20 +133,26 @@ impl Daemon {
         }
         // From there everybody connects who is on the node, or comes by a port that is forwarded to it.
         let is_own = proxy.ip().is_loopback() || self.tables.is_local(proxy.ip().into()).unwrap_or(true);
-        if is_own && !relay.names(proxy) {
-            let why = "one of this node's own addresses; if a balancer runs here, trusted_proxies must name it by itself";
-            return Some(format!("{proxy} is {why}"));
+        (is_own && !relay.names(proxy)).then(|| {
+            format!("{proxy} is one of this node's own addresses; if a balancer runs here, trusted_proxies must name it by itself")
+        })
+    }
+
+    /// Leads the connections of trusted relays to the listener of this node's relay.
+    fn lead_to(&self, listener: Option<OwnedFd>) -> Result<IpAddr, String> {
+        let listener = listener.ok_or("no listener came with it")?;
+        if self.config().trusted_relays.is_empty() {
+            return Err("there is no [[trusted_relay]]".to_owned());
         }
-        // As the kernel has it for who connects by themselves.
-        let spared =
-            self.mode() != Mode::Enforce || config.never_drop.iter().any(|it| it.contains(&user.ip()));
-        let kept_out = !spared && self.penalties.holds(user.ip()).unwrap_or(false);
-        kept_out.then(|| format!("{} is kept out for a while (`cotter-agent penalties`)", user.ip()))
+        let local = SockRef::from(&listener).local_addr().map_err(|error| error.to_string())?;
+        let address = local.as_socket().ok_or("it is no listener of TCP")?.ip();
+        lock(&self.datapath).lead_to(&listener, address).map_err(|error| causes(&error))?;
+        Ok(address)
     }
 }
 
-/// Listens to the processes of relayed connections until the daemon ends.
-pub(super) async fn announcements(daemon: Arc<Daemon>, listener: UnixListener) {
+/// Listens to the relay's processes until the daemon ends.
+pub(super) async fn calls(daemon: Arc<Daemon>, listener: UnixListener) {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
@@ -108,45 +161,92 @@ pub(super) async fn announcements(daemon: Arc<Daemon>, listener: UnixListener) {
                 let daemon = Arc::clone(&daemon);
                 tokio::spawn(async move {
                     if let Err(error) = hear(&daemon, stream).await {
-                        tracing::debug!("a relayed connection: {error}");
+                        tracing::debug!("a process of the relay: {error}");
                     }
                     drop(slot);
                 });
             }
             Err(error) => {
-                tracing::warn!("a relayed connection's process was not heard: {error}");
+                tracing::warn!("a process of the relay was not heard: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-/// Hears of one connection, and remembers it until its process ends.
-async fn hear(daemon: &Daemon, stream: UnixStream) -> io::Result<()> {
-    let mut stream = BufReader::new(stream);
-    let mut line = String::new();
-    let mut bounded = (&mut stream).take(LONGEST);
-    tokio::time::timeout(ASKING, bounded.read_line(&mut line)).await??;
-    let announcement: Announcement = serde_json::from_str(&line)?;
+/// Hears what one has to say, and answers; what counts as long as its process lives counts until that ends.
+async fn hear(daemon: &Daemon, mut stream: UnixStream) -> io::Result<()> {
+    let (line, descriptor) = tokio::time::timeout(ASKING, first_line(&stream)).await??;
+    match serde_json::from_slice(&line)? {
+        Call::Announce(announcement) => announced(daemon, stream, announcement).await,
+        Call::Whose(leg) => {
+            let answer = match daemon.whose(leg).await {
+                Ok(user) => Answer::Of(user),
+                Err(why) => daemon.unvouched(leg, why),
+            };
+            write(&mut stream, &answer).await
+        }
+        Call::Said { by, line } => write(&mut stream, &Answer::Say(daemon.said(by, &line))).await,
+        Call::Listener => offered(daemon, stream, descriptor).await,
+    }
+}
+
+/// Remembers whose a connection is, until its process ends.
+async fn announced(daemon: &Daemon, mut stream: UnixStream, announcement: Announcement) -> io::Result<()> {
     let unwanted = daemon.unwanted(&announcement);
     let inner = (announcement.user, announcement.sshd);
-    let carried = Carried { outer: announcement.outer.into(), how: announcement.how };
-    if unwanted.is_none() {
-        lock(&daemon.relayed.by_inner).insert(inner, carried.clone());
-    }
-    let answer = unwanted.map_or(Answer::Go, Answer::Stay);
-    let mut answer = serde_json::to_vec(&answer)?;
-    answer.push(b'\n');
-    let heard = async {
-        stream.write_all(&answer).await?;
+    let Announcement { outer, how, via, .. } = announcement;
+    let carried = Carried { outer: outer.into(), how, via };
+    let _known = unwanted.is_none().then(|| daemon.relayed.carried.remember(inner, carried));
+    write(&mut stream, &unwanted.map_or(Answer::Go, Answer::Stay)).await?;
+    // It says no more: this is its end.
+    stream.read(&mut [0]).await.map(drop)
+}
+
+/// Leads the connections of bastions to a listener, for as long as its relay lives.
+async fn offered(daemon: &Daemon, mut stream: UnixStream, listener: Option<OwnedFd>) -> io::Result<()> {
+    let address = match daemon.lead_to(listener) {
+        Ok(address) => address,
+        Err(why) => return write(&mut stream, &Answer::Stay(why)).await,
+    };
+    lock(&daemon.relayed.listeners).push(address);
+    let lives = async {
+        write(&mut stream, &Answer::Go).await?;
         // It says no more: this is its end.
         stream.read(&mut [0]).await
     };
-    let ended = heard.await;
-    let mut known = lock(&daemon.relayed.by_inner);
-    // Another may have taken its place.
-    if known.get(&inner) == Some(&carried) {
-        known.remove(&inner);
+    let ended = lives.await;
+    let mut listeners = lock(&daemon.relayed.listeners);
+    if let Some(place) = listeners.iter().position(|it| *it == address) {
+        listeners.swap_remove(place);
     }
     ended.map(drop)
+}
+
+async fn write(stream: &mut UnixStream, answer: &Answer) -> io::Result<()> {
+    let mut answer = serde_json::to_vec(answer)?;
+    answer.push(b'\n');
+    stream.write_all(&answer).await
+}
+
+/// What a process says at first, with the descriptor that comes with it, if one does. It comes in one piece.
+async fn first_line(stream: &UnixStream) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
+    let mut line = vec![0; LONGEST];
+    let mut descriptor = None;
+    let read = stream
+        .async_io(Interest::READABLE, || {
+            let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut beside = RecvAncillaryBuffer::new(&mut room);
+            let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+            let read = recvmsg(stream, &mut [IoSliceMut::new(&mut line)], &mut beside, flags)?.bytes;
+            for message in beside.drain() {
+                if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
+                    descriptor = descriptors.next();
+                }
+            }
+            Ok(read)
+        })
+        .await?;
+    line.truncate(read);
+    Ok((line, descriptor))
 }

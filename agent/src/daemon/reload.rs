@@ -5,7 +5,7 @@ use super::{Daemon, lock};
 use crate::audit::{Subject, What};
 use crate::clock;
 use crate::config::{self, Config, Gate};
-use crate::datapath::Error;
+use crate::datapath::{Error, causes};
 use crate::session::{kernel_mode, network};
 use agent_ebpf::{Network, Node, Port, PortClass, Ports, Protocol};
 use cotter_hook::mode_file::{Mode as HookMode, ModeFile, Until};
@@ -56,6 +56,7 @@ impl Daemon {
         self.keep();
         let problem = self.change_mode("configuration", |mode| mode.reconfigure(configured));
         self.settle_way_back(&self.config(), false);
+        self.steer(&self.config());
         if self.config().ways_in() != old.ways_in() {
             // Whoever is connected to a port that was not looked at so far is not the agent's to end.
             self.look_at_strangers(true);
@@ -68,6 +69,10 @@ impl Daemon {
     pub(super) fn write_tables(&self, config: &Config) -> Result<(), Error> {
         let never_drop: Vec<Network> = config.never_drop.iter().copied().map(network).collect();
         self.tables.set_never_drop(&never_drop)?;
+        let relays = config.trusted_relays.iter().flat_map(|relay| relay.addresses.iter().copied());
+        self.tables.set_trusted_relays(&relays.map(network).collect::<Vec<_>>())?;
+        let nodes = config.vouching.iter().flat_map(|vouching| vouching.nodes.iter().copied());
+        self.tables.set_vouched(&nodes.map(network).collect::<Vec<_>>())?;
         // Gates know to whom they open before they are shut.
         self.sessions.set_gates(&config.gates)?;
         self.write_ports(config)
@@ -88,7 +93,24 @@ impl Daemon {
         let gated = gated.filter(|(protocol, port)| *protocol == Protocol::Udp || !left_open.contains(port));
         gated.for_each(|(protocol, port)| add(port, PortClass::gated(protocol)));
         config.knocks.iter().for_each(|knocks| add(knocks.port, PortClass::UDP_KNOCK));
+        let vouched_at = config.vouching.iter().flat_map(|vouching| vouching.ports.iter().copied());
+        vouched_at.for_each(|port| add(port, PortClass::TCP_VOUCHED));
+        if !config.trusted_relays.is_empty() {
+            // Not the relay's own: a bastion may be a balancer, too.
+            config.login_ports.iter().for_each(|port| add(*port, PortClass::TCP_STEERED));
+        }
         self.tables.set_ports(&ports)
+    }
+
+    /// Sees to it that the connections of trusted relays are led to this node's relay, where there are any, and nowhere if that
+    /// is not there.
+    pub(super) fn steer(&self, config: &Config) {
+        let steered = lock(&self.datapath).steer(!config.trusted_relays.is_empty());
+        let error = steered.err().map(|error| causes(&error));
+        let before = self.relayed.set_steer_error(error.clone());
+        if let Some(error) = error.filter(|error| before.as_ref() != Some(error)) {
+            tracing::error!("nobody gets in by trusted relays, which are not led to the relay: {error}");
+        }
     }
 
     /// Login ports that stay without the gate which is to stand before them, since nobody would get past it.
@@ -202,6 +224,7 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
         ("kernel_log", old.kernel_log != new.kernel_log),
         ("metrics", old.metrics != new.metrics),
         ("read_group", old.read_group != new.read_group),
+        ("[vouch] (that there is one)", old.vouching.is_some() != new.vouching.is_some()),
         ("[knock] port and tcp", knocked_at(old) != knocked_at(new)),
     ];
     differs.into_iter().find(|(_, differs)| *differs).map(|(name, _)| name)

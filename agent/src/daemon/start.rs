@@ -10,6 +10,7 @@ use super::serve::{Hook, hooks};
 use super::sockets::{Sockets, for_readers, make_dir};
 use super::state::{StateFile, Stored};
 use super::strangers::Strangers;
+use super::vouching::{self, Vouching};
 use super::{Daemon, lock, reload, sweep};
 use crate::audit::{Audit, Subject, What};
 use crate::clock;
@@ -102,6 +103,8 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
         denials: Mutex::new(Denials::default()),
         queries: Mutex::new(Queries::default()),
         relayed: super::relayed::Relayed::default(),
+        heard: super::vouched::Heard::at_start(),
+        vouching: vouching(&config),
         way_back: Mutex::default(),
         way_back_change: Mutex::default(),
         strangers: Mutex::new(Strangers::default()),
@@ -120,11 +123,21 @@ fn prepare(config: Config, config_path: &Path) -> Result<Daemon, StartError> {
     // What goes wrong is logged, and `status` and `mode` show what is in force.
     let _logged = daemon.change_mode("start", |_| ());
     daemon.settle_way_back(&daemon.config(), true);
+    daemon.steer(&daemon.config());
     daemon.attach();
     daemon.enforce_locks();
     daemon.keep();
     daemon.look_at_strangers(true);
     Ok(daemon)
+}
+
+/// By what this node vouches for its users. If that is not to be had, they are not vouched for, and get in nowhere behind it.
+fn vouching(config: &Config) -> Option<Vouching> {
+    let vouching = Vouching::at_start(config);
+    vouching.unwrap_or_else(|error| {
+        tracing::error!("this node vouches for nobody: {error}");
+        None
+    })
 }
 
 /// Where the sessions' cgroups are.
@@ -212,13 +225,17 @@ fn spawn(daemon: &Arc<Daemon>, sockets: Sockets) -> Result<JoinSet<()>, StartErr
     tasks.spawn(hooks(Arc::clone(daemon), sockets.pam, Hook::Pam));
     tasks.spawn(callers(Arc::clone(daemon), sockets.admin, Rights::All));
     tasks.spawn(callers(Arc::clone(daemon), sockets.read, Rights::Read));
-    tasks.spawn(super::relayed::announcements(Arc::clone(daemon), sockets.relay));
+    tasks.spawn(super::relayed::calls(Arc::clone(daemon), sockets.relay));
     tasks.spawn(sweep::sweeps(Arc::clone(daemon)));
     tasks.spawn(sweep::deadlines(Arc::clone(daemon)));
     tasks.spawn(super::attach::follow(Arc::clone(daemon)));
     tasks.spawn(follow::follow(Arc::clone(daemon)));
     tasks.spawn(farewells(Arc::clone(daemon)));
     tasks.spawn(sweep::packet_events(Arc::clone(daemon))?);
+    if daemon.vouching.is_some() {
+        let departures = lock(&daemon.datapath).departures()?;
+        tasks.spawn(vouching::departures(Arc::clone(daemon), departures));
+    }
     if daemon.config().knocks.is_some() {
         tasks.spawn(knock::hear(Arc::clone(daemon))?);
     }

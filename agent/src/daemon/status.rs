@@ -4,7 +4,7 @@ use super::call::{
     ClusterStatus, GateStatus, KnocksStatus, PacketCount, RelayPortStatus, RelayStatus, Status,
 };
 use super::{Daemon, lock};
-use crate::config::{Gate, Knocks, RelayPort};
+use crate::config::{Config, Gate, Knocks, RelayPort};
 use agent_ebpf::Reason;
 use pinning::Cluster;
 use std::time::Instant;
@@ -36,7 +36,8 @@ impl Daemon {
             other_logins: config.other_logins,
             login_ports: config.login_ports.clone(),
             gates: config.gates.iter().map(gate).collect(),
-            relay: self.relay(&config.relay_ports),
+            relay: self.relay(&config),
+            vouching: self.vouching_status(),
             grants,
             knocked,
             attachments,
@@ -52,10 +53,14 @@ impl Daemon {
         }
     }
 
-    fn relay(&self, ports: &[RelayPort]) -> Option<RelayStatus> {
-        let ports: Vec<_> = ports.iter().map(relay_port).collect();
+    fn relay(&self, config: &Config) -> Option<RelayStatus> {
+        let ports: Vec<_> = config.relay_ports.iter().map(relay_port).collect();
+        let bastions: Vec<_> = config.trusted_relays.iter().map(|relay| relay.name.clone()).collect();
         let (connections, error) = (self.relayed.count(), self.way_back_error());
-        (!ports.is_empty()).then_some(RelayStatus { ports, connections, error })
+        let listens = self.relayed.listens();
+        let steer_error = self.relayed.steer_error();
+        let is_any = !ports.is_empty() || !bastions.is_empty();
+        is_any.then_some(RelayStatus { ports, bastions, listens, steer_error, connections, error })
     }
 
     fn knocks(&self, knocks: &Knocks) -> KnocksStatus {

@@ -89,6 +89,7 @@ impl Daemon {
         self.sessions.sweep();
         self.end_trial();
         self.sweep_locks();
+        self.tell_of_ended();
         self.penalties.remove_ended();
         self.audit.summarise();
         if let Err(error) = self.tables.allow_events() {
@@ -100,6 +101,8 @@ impl Daemon {
             self.keep_again();
             self.look_for_host_keys();
             self.settle_way_back(&self.config(), false);
+            // Others may have taken its pin away.
+            self.steer(&self.config());
         }
         if report {
             self.sessions.report_drops();

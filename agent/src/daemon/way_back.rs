@@ -21,7 +21,7 @@ impl Daemon {
     /// are such connections: others may take its rules away.
     pub(super) fn settle_way_back(&self, config: &Config, at_start: bool) {
         let _one_at_a_time = lock(&self.way_back_change);
-        let wanted: BTreeSet<u16> = config.relay_ports.iter().map(|relay| relay.login_port).collect();
+        let wanted: BTreeSet<u16> = config.relayed_to().collect();
         if wanted.is_empty() && lock(&self.way_back).ports.is_empty() && !at_start {
             return;
         }
@@ -49,7 +49,7 @@ impl Daemon {
     /// Whether there is a relay behind this port of sshd's, or was one: what comes from elsewhere over loopback has come by it
     /// then, and by somebody's redirection otherwise.
     pub(super) fn is_led_back(&self, login_port: u16) -> bool {
-        self.config().relay_ports.iter().any(|relay| relay.login_port == login_port)
+        self.config().relayed_to().any(|port| port == login_port)
             || lock(&self.way_back).ports.contains(&login_port)
     }
 }

@@ -27,13 +27,14 @@ enum Kind {
 }
 
 /// Programs that run for sockets of a cgroup and of those below it.
-const HOOKS: [(&str, Kind); 12] = [
+const HOOKS: [(&str, Kind); 13] = [
     ("cotter_create", Kind::Socket),
     ("cotter_bind4", Kind::Address),
     ("cotter_bind6", Kind::Address),
     ("cotter_bound4", Kind::Socket),
     ("cotter_bound6", Kind::Socket),
     ("cotter_listen", Kind::Tcp),
+    ("cotter_depart", Kind::Tcp),
     ("cotter_connect4", Kind::Address),
     ("cotter_connect6", Kind::Address),
     ("cotter_send4", Kind::Address),

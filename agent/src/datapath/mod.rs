@@ -6,6 +6,7 @@ mod attachment;
 mod clock;
 mod clsact;
 mod contest;
+mod departures;
 mod endpoints;
 mod error;
 mod events;
@@ -23,6 +24,8 @@ mod object;
 mod pins;
 mod probe;
 mod removal;
+mod ring;
+mod steer;
 mod table;
 mod tables;
 mod tags;
@@ -31,6 +34,8 @@ mod tcx_line;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
@@ -42,6 +47,7 @@ pub use self::attachment::Attachment;
 pub(crate) use self::attachment::causes;
 pub use self::clock::now;
 pub use self::contest::Change;
+pub use self::departures::Departures;
 use self::endpoints::Endpoints;
 pub use self::error::Error;
 pub use self::events::Events;
@@ -81,6 +87,8 @@ pub struct Datapath {
     attached: BTreeMap<u32, Attached>,
     /// What judges what sessions open themselves.
     endpoints: Endpoints,
+    /// What leads the connections of trusted relays to the relay has been attached by this agent.
+    steers: bool,
     /// Follows closing sockets; held only so that it is clear who holds it.
     _close: FdLink,
 }
@@ -104,6 +112,31 @@ impl Datapath {
     /// The kernel's events. There can be one reader only: each event is read once.
     pub fn events(&self) -> Result<Events, Error> {
         Events::open(&self.directory())
+    }
+
+    /// Which connections sessions open to nodes that the agent vouches to. There can be one reader only.
+    pub fn departures(&self) -> Result<Departures, Error> {
+        Departures::open(&self.directory())
+    }
+
+    /// Has the connections of trusted relays to login ports led to the relay alone, or no longer. Must be called in the node's
+    /// network namespace.
+    pub fn steer(&mut self, on: bool) -> Result<(), Error> {
+        let directory = self.directory();
+        let is_there = steer::is_attached(&directory);
+        match on {
+            // An earlier agent's program goes once this one's is there.
+            true if !self.steers || !is_there => steer::attach(&mut self.ebpf, &directory)?,
+            false if is_there => steer::detach(&directory)?,
+            true | false => {}
+        }
+        self.steers = on;
+        Ok(())
+    }
+
+    /// Leads those of its family to this listener, until that is closed; `local` is its own address.
+    pub fn lead_to(&self, listener: &impl AsRawFd, local: IpAddr) -> Result<(), Error> {
+        steer::lead_to(listener, local, &self.directory())
     }
 
     /// Hands what the kernel programs say to the `log` crate's logger for as long as the future runs; `None` from the

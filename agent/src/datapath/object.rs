@@ -5,7 +5,8 @@ use std::path::Path;
 
 use agent_ebpf::{
     Address, Asked, Budget, DEVICES, Drops, Endpoint, Flow, FlowKey, GatedPort, Gates, Grant, Home,
-    Nanoseconds, Node, Penalty, Ports, PrefilterBits, Reason, Session, SessionId, Tag, Violated,
+    Nanoseconds, Node, Penalty, Ports, PrefilterBits, RELAY_LISTENERS, Reason, Session, SessionId, Tag,
+    Violated,
 };
 use aya::maps::{MapInfo, MapType};
 use aya::programs::{BtfTracePoint, Program as LoadedProgram, SchedClassifier, Xdp};
@@ -75,7 +76,7 @@ pub(super) const TAGS: &str = "TAGS";
 
 /// All maps that are pinned. What accounts' own systemds run has sessions of its own, which are to
 /// leave as much room for logins as was asked for.
-pub(super) const MAPS: [Shape; 27] = [
+pub(super) const MAPS: [Shape; 31] = [
     Shape::of::<u32, Node>("NODE", MapType::Array, Entries::Fixed(1)),
     Shape::of::<u32, Ports>("PORTS", MapType::Array, Entries::Fixed(1)),
     Shape::of::<u32, Home>("HOME", MapType::Array, Entries::Fixed(1)),
@@ -103,6 +104,10 @@ pub(super) const MAPS: [Shape; 27] = [
     Shape::of::<u32, u64>("COUNTERS", MapType::PerCpuArray, Entries::Fixed(Reason::COUNTERS)),
     Shape::of::<(), ()>("EVENTS", MapType::RingBuf, Entries::Fixed(1 << 18)),
     Shape::of::<u32, u64>("EVENT_TOKENS", MapType::PerCpuArray, Entries::Fixed(1)),
+    Shape::of::<[u32; 5], u8>("VOUCHED", MapType::LpmTrie, Entries::Fixed(1024)),
+    Shape::of::<(), ()>("DEPARTURES", MapType::RingBuf, Entries::Fixed(1 << 18)),
+    Shape::of::<[u32; 5], u8>("TRUSTED_RELAYS", MapType::LpmTrie, Entries::Fixed(4096)),
+    Shape::of::<u32, u32>("RELAY", MapType::SockMap, Entries::Fixed(RELAY_LISTENERS)),
 ];
 
 /// The maps that hold what the verdict goes by; a [`super::Judge`] reads these and no others of the live ones.

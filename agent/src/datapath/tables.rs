@@ -43,6 +43,8 @@ pub struct Tables {
     counters: PerCpuArray<MapData, u64>,
     device_drops: PerCpuArray<MapData, u64>,
     event_tokens: Mutex<PerCpuArray<MapData, u64>>,
+    vouched: Mutex<LpmTrie<MapData, [u8; 16], u8>>,
+    trusted_relays: Mutex<LpmTrie<MapData, [u8; 16], u8>>,
 }
 
 /// Packets counted since the node booted.
@@ -99,6 +101,8 @@ impl Tables {
             counters: open(directory, "COUNTERS")?,
             device_drops: open(directory, "DEVICE_DROPS")?,
             event_tokens: Mutex::new(open(directory, "EVENT_TOKENS")?),
+            vouched: Mutex::new(open(directory, "VOUCHED")?),
+            trusted_relays: Mutex::new(open(directory, "TRUSTED_RELAYS")?),
         })
     }
 
@@ -320,6 +324,16 @@ impl Tables {
         self.change_home(|home| home.sparing_nobody(false))?;
         replace_networks(&mut map, networks).map_err(error)?;
         if networks.is_empty() { self.change_home(|home| home.sparing_nobody(true)) } else { Ok(()) }
+    }
+
+    /// Says to which nodes the agent may vouch for who connects from here.
+    pub fn set_vouched(&self, nodes: &[Network]) -> Result<(), Error> {
+        replace_networks(&mut lock(&self.vouched), nodes).map_err(Error::map("VOUCHED"))
+    }
+
+    /// Says where the connections of trusted relays come from.
+    pub fn set_trusted_relays(&self, addresses: &[Network]) -> Result<(), Error> {
+        replace_networks(&mut lock(&self.trusted_relays), addresses).map_err(Error::map("TRUSTED_RELAYS"))
     }
 
     /// Has the programs ask for everything in full, until it is said anew.

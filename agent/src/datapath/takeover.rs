@@ -64,7 +64,8 @@ pub(super) fn open(pins: Pins, settings: &Settings) -> Result<(Datapath, Takeove
     };
     let Started { ebpf, close, endpoints, takeover } = started;
     let pinned = Program::FIRST.into();
-    let mut datapath = Datapath { pins, ebpf, pinned, attached: BTreeMap::new(), endpoints, _close: close };
+    let mut datapath =
+        Datapath { pins, ebpf, pinned, attached: BTreeMap::new(), endpoints, steers: false, _close: close };
     datapath.adopt(&earlier)?;
     Ok((datapath, takeover))
 }

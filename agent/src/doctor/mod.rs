@@ -3,6 +3,7 @@
 
 mod agent;
 mod authorities;
+mod bastions;
 mod break_glass;
 mod capabilities;
 mod clock;
@@ -83,7 +84,7 @@ pub fn examine(config_path: &Path, status: Result<Box<Status>, String>) -> Vec<F
     if let (true, Ok(config)) = (node.is_open(), &node.config) {
         node.listeners = listener::all(&config.sshd_paths).ok();
     }
-    let looks: [fn(&Node) -> Vec<Finding>; 23] = [
+    let looks: [fn(&Node) -> Vec<Finding>; 24] = [
         capabilities::findings,
         kernel::findings,
         pins::findings,
@@ -105,6 +106,7 @@ pub fn examine(config_path: &Path, status: Result<Box<Status>, String>) -> Vec<F
         firewall::findings,
         listener::findings,
         relay::findings,
+        bastions::findings,
         knock::findings,
         clock::findings,
     ];

@@ -1,5 +1,6 @@
-//! Whether what balancers connect gets to sshd, and nobody else gets there that way.
+//! Whether what balancers and bastions connect gets to sshd, and nobody else gets there that way.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 
@@ -15,20 +16,21 @@ const DEVICES: &str = "/proc/sys/net/ipv4/conf";
 pub(super) fn findings(node: &Node) -> Vec<Finding> {
     let Ok(config) = &node.config else { return Vec::new() };
     let relays = &config.relay_ports;
-    if relays.is_empty() {
+    let login_ports: BTreeSet<u16> = config.relayed_to().collect();
+    if login_ports.is_empty() {
         return Vec::new();
     }
     let error = node.status.as_ref().ok().and_then(|status| status.relay.as_ref()?.error.as_deref());
-    let mut found = vec![way_back(relays, error)];
+    let mut found = vec![way_back(&login_ports, error)];
     found.extend(relays.iter().filter_map(listens));
-    found.extend(trust(relays));
-    found.extend(node.listeners.as_ref().map(|listeners| on_loopback(relays, listeners)));
+    found.extend(trust(relays).filter(|_| !relays.is_empty()));
+    found.extend(node.listeners.as_ref().map(|listeners| on_loopback(&login_ports, listeners)));
     found.extend(from_outside());
     found
 }
 
 /// Whether sshd's answers find back to the relay.
-fn way_back(relays: &[RelayPort], error: Option<&str>) -> Finding {
+fn way_back(login_ports: &BTreeSet<u16>, error: Option<&str>) -> Finding {
     const ID: &str = "relay-routes";
     let there = match detour::ports() {
         Ok(there) => there,
@@ -37,14 +39,12 @@ fn way_back(relays: &[RelayPort], error: Option<&str>) -> Finding {
             return Finding::warning(ID, what, "run doctor as root");
         }
     };
-    match relays.iter().find(|relay| !there.contains(&relay.login_port)) {
+    match login_ports.iter().find(|port| !there.contains(port)) {
         None => Finding::ok(ID, "what sshd answers to relayed connections finds back to the relay"),
-        Some(relay) => {
+        Some(port) => {
             let why = error.map(|error| format!(": {error}")).unwrap_or_default();
-            let what = format!(
-                "no rule leads what sshd answers from loopback, port {}, back to the relay{why}",
-                relay.login_port
-            );
+            let what =
+                format!("no rule leads what sshd answers from loopback, port {port}, back to the relay{why}");
             let remedy =
                 format!("systemctl reload cotter-agent, and see: ip rule show | grep {}", detour::TABLE);
             Finding::error(ID, what, remedy)
@@ -84,7 +84,7 @@ fn trust(relays: &[RelayPort]) -> Option<Finding> {
 }
 
 /// Whether sshd is where the relay connects.
-fn on_loopback(relays: &[RelayPort], listeners: &[Listener]) -> Finding {
+fn on_loopback(login_ports: &BTreeSet<u16>, listeners: &[Listener]) -> Finding {
     const ID: &str = "relay-sshd";
     let is_there = |port: u16, ip: fn(IpAddr) -> bool| {
         listeners.iter().any(|listener| listener.address.port() == port && ip(listener.address.ip()))
@@ -92,8 +92,7 @@ fn on_loopback(relays: &[RelayPort], listeners: &[Listener]) -> Finding {
     // What listens at [::] takes IPv4 as well, unless it was told not to; sshd then has a listener for each.
     let v4 = |ip: IpAddr| ip.is_unspecified() || ip.is_ipv4() && ip.is_loopback();
     let v6 = |ip: IpAddr| ip.is_ipv6() && (ip.is_unspecified() || ip.is_loopback());
-    for relay in relays {
-        let port = relay.login_port;
+    for &port in login_ports {
         let has_v6 = is_there(port, |ip| ip.is_ipv6());
         for (loopback, is_at) in [("127.0.0.1", v4 as fn(IpAddr) -> bool), ("::1", v6)] {
             // A node without IPv6 has no users there.

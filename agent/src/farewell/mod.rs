@@ -66,6 +66,7 @@ fn line(cause: CutCause) -> String {
         CutCause::Expired => "your certificate has expired; get a new one and log in again",
         CutCause::Lock => "it has been locked; ask your administrator",
         CutCause::Command => "an administrator has ended it",
+        CutCause::Relay => "your session on the bastion is over",
         CutCause::NewAddress => "you have logged in from another address; here, log in again",
     };
     format!("\r\nCotter ends this session: {why}.\r\n")

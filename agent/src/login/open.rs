@@ -6,7 +6,7 @@ use super::principals::penalise;
 use crate::audit::{Step, Subject, What};
 use crate::config::OtherLogins;
 use crate::connections::Connection as Ends;
-use crate::daemon::Daemon;
+use crate::daemon::{Carried, Daemon};
 use crate::session::{OpenError, Opening, Room};
 use cotter_hook::connection::Connection;
 use cotter_hook::monitor::Monitor;
@@ -20,8 +20,8 @@ struct Attempt<'a> {
     request: &'a Open,
     connection: &'a Connection,
     observed: Observed,
-    /// The balancer's connection that it came by.
-    outer: Option<Ends>,
+    /// What it came by, where it was relayed.
+    carried: Option<Carried>,
     /// The sshd process that serves the connection.
     monitor: u32,
     /// From then on the hook waits no more.
@@ -49,12 +49,12 @@ pub(crate) fn open(daemon: &Daemon, monitor: &Monitor, request: &Open, deadline:
     if node == Mode::Off {
         return unrecorded(daemon, &connection);
     }
-    let Some((observed, outer)) = daemon.observe(connection.local, connection.peer) else {
+    let Some((observed, carried)) = daemon.observe(connection.local, connection.peer) else {
         return unknown(daemon, request, &connection);
     };
     let monitor = monitor.process.pid.as_raw_nonzero().get().unsigned_abs();
     let decision =
-        decide(daemon, &Attempt { request, connection: &connection, observed, outer, monitor, deadline });
+        decide(daemon, &Attempt { request, connection: &connection, observed, carried, monitor, deadline });
     if Instant::now() >= deadline {
         return Reply::Error { text: "decided too late".to_owned() };
     }
@@ -175,7 +175,8 @@ fn of_certificate(
         leads: denied(&judgement).is_none(),
         break_glass: attempt.request.break_glass,
         connection: ends(attempt.connection),
-        outer: attempt.outer,
+        outer: attempt.carried.as_ref().map(|carried| carried.outer),
+        via: attempt.carried.as_ref().and_then(|carried| carried.via.clone()),
         monitor: attempt.monitor,
         deadline: attempt.deadline,
     };
@@ -202,7 +203,8 @@ fn other_opening(attempt: &Attempt<'_>) -> Opening {
         leads: false,
         break_glass: attempt.request.break_glass,
         connection: ends(attempt.connection),
-        outer: attempt.outer,
+        outer: attempt.carried.as_ref().map(|carried| carried.outer),
+        via: attempt.carried.as_ref().and_then(|carried| carried.via.clone()),
         monitor: attempt.monitor,
         deadline: attempt.deadline,
     }

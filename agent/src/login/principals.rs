@@ -47,7 +47,7 @@ fn decide(
         daemon.audit.deny(LoginReason::MalformedCertificate, Step::Principals, overruled, subject);
         return Err(node);
     }
-    let Some((observed, _outer)) = daemon.observe(connection.local, connection.peer) else {
+    let Some((observed, _carried)) = daemon.observe(connection.local, connection.peer) else {
         tracing::warn!("login of {login:?} from {}: the relay has not said whose it is", connection.peer);
         daemon.audit.deny(LoginReason::ObservedAddressUnknown, Step::Principals, overruled, of_login());
         return Err(node);

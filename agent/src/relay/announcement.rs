@@ -1,92 +1,34 @@
 //! What the process of a relayed connection tells the agent of it, for as long as there is one.
 
-use crate::connections::Connection;
-use pinning::How;
-use serde::{Deserialize, Serialize};
-use socket2::{Domain, SockAddr, Socket, Type};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use super::agent::ask;
+use super::call::{Announcement, Answer, Call};
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// The agent's socket for it, below the runtime directory.
-pub const SOCKET: &str = "relay.sock";
-/// Who may use it beside root: the group of the user that the relay's unit names.
-pub const GROUP: &str = "_cotter-relay";
 
 /// How long the agent may take to answer. Without it nobody gets in but by a break-glass key, as at any login.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often an agent that is not there is looked for, at most.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Longest answer, in bytes.
-const LONGEST_ANSWER: u64 = 1024;
 /// Room for the thread that tells agents.
 const STACK: usize = 128 << 10;
 
-/// Whose connection it is, and both of its legs. A line of JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Announcement {
-    /// The balancer's connection.
-    pub outer: Leg,
-    /// The one within the node: the user's end of it, and sshd's.
-    pub user: SocketAddr,
-    /// sshd's end.
-    pub sshd: SocketAddr,
-    /// How the user's address was observed.
-    pub how: How,
-}
-
-/// A connection that a socket of the relay holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leg {
-    /// The node's end.
-    pub local: SocketAddr,
-    /// The balancer's.
-    pub peer: SocketAddr,
-    /// The socket's cookie.
-    pub cookie: u64,
-}
-
-impl From<Leg> for Connection {
-    fn from(Leg { local, peer, cookie }: Leg) -> Self {
-        Self { local, peer, cookie }
-    }
-}
-
-/// What the agent says to it. A line of JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// The connection goes on to sshd.
-    Go,
-    /// It does not, and why.
-    Stay(String),
-}
-
 /// An announcement, and who is to hear it.
 pub(super) struct Announced {
-    line: Vec<u8>,
-    socket: PathBuf,
+    call: Call,
+    runtime_dir: PathBuf,
     /// Ends with the agent that has heard it.
     heard: Option<UnixStream>,
 }
 
 impl Announced {
     /// Tells the agent; what it says, or nothing if it is not there.
-    ///
-    /// # Errors
-    /// The announcement cannot be written.
-    pub(super) fn tell(
-        announcement: &Announcement,
-        runtime_dir: &Path,
-    ) -> io::Result<(Self, Option<Answer>)> {
-        let mut line = serde_json::to_vec(announcement)?;
-        line.push(b'\n');
-        let mut announced = Self { line, socket: runtime_dir.join(SOCKET), heard: None };
+    pub(super) fn tell(announcement: Announcement, runtime_dir: &Path) -> (Self, Option<Answer>) {
+        let call = Call::Announce(announcement);
+        let mut announced = Self { call, runtime_dir: runtime_dir.to_owned(), heard: None };
         let answer = announced.tell_agent().ok();
-        Ok((announced, answer))
+        (announced, answer)
     }
 
     /// Tells each agent that comes after this one, as long as the process lives. On a thread of its own: the connection waits
@@ -118,16 +60,7 @@ impl Announced {
     }
 
     fn tell_agent(&mut self) -> io::Result<Answer> {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // Connecting waits as long as writing may.
-        socket.set_write_timeout(Some(PATIENCE))?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.connect(&SockAddr::unix(&self.socket)?)?;
-        let mut stream = UnixStream::from(OwnedFd::from(socket));
-        stream.write_all(&self.line)?;
-        let mut answer = String::new();
-        BufReader::new(&stream).take(LONGEST_ANSWER).read_line(&mut answer)?;
-        let answer = serde_json::from_str(&answer)?;
+        let (stream, answer) = ask(&self.call, None, &self.runtime_dir, PATIENCE)?;
         self.heard = Some(stream);
         Ok(answer)
     }

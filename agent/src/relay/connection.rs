@@ -1,11 +1,13 @@
 //! The process of one relayed connection.
 
-use super::announcement::{Announced, Announcement, Answer, Leg};
+use super::announcement::Announced;
+use super::call::{Announcement, Answer, Leg, Via};
 use super::capabilities;
 use super::header::{self, NoHeader};
 use super::passage::Passage;
 use super::splice::{self, Patience};
-use pinning::{Address, How, ProxiedClient, ProxyHeader};
+use super::steered;
+use pinning::{Address, How, ProxiedClient};
 use rustix::net::sockopt;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
@@ -27,6 +29,8 @@ const PATIENCE: Patience = Patience { with_rest: Duration::from_secs(30), after_
 pub struct Order {
     /// The port of the node's own sshd.
     pub login_port: u16,
+    /// Whether it is one of a trusted relay's, which the kernel has led here; a balancer's otherwise.
+    pub is_steered: bool,
     /// Where the agent's sockets are.
     pub runtime_dir: PathBuf,
 }
@@ -43,6 +47,9 @@ pub enum ConnectionError {
     /// It says what cannot be.
     #[error("closed (observed_address_unknown): its header names {0}, where no client is")]
     Nobody(IpAddr),
+    /// No relay that is trusted says whose it is.
+    #[error("closed (observed_address_unknown): {0}")]
+    Unvouched(String),
     /// The agent does not want it.
     #[error("closed: {0}")]
     Refused(String),
@@ -67,11 +74,16 @@ impl From<NoHeader> for ConnectionError {
     }
 }
 
-/// Hands a balancer's connection on to sshd, and carries it until it ends.
+/// Hands a connection on to sshd, and carries it until it ends.
 ///
 /// # Errors
 /// See [`ConnectionError`]. A balancer that only looks whether somebody is here is none.
 pub fn serve(outer: TcpStream, order: &Order) -> Result<(), ConnectionError> {
+    if order.is_steered { steered::serve(outer, order) } else { balanced(outer, order) }
+}
+
+/// One of a balancer's.
+fn balanced(outer: TcpStream, order: &Order) -> Result<(), ConnectionError> {
     let header = header::take(&outer)?;
     let user = match header.client {
         ProxiedClient::At(address, _) if !may_be_client(address.ip()) => {
@@ -81,13 +93,30 @@ pub fn serve(outer: TcpStream, order: &Order) -> Result<(), ConnectionError> {
         ProxiedClient::Unknown => return Err(ConnectionError::Unknown),
         ProxiedClient::Itself => return Ok(()),
     };
-    let passage = Passage::from(user, order.login_port)?;
-    let announcement = announcement(&outer, &passage, &header)?;
-    let (announced, answer) = Announced::tell(&announcement, &order.runtime_dir)?;
+    let via = Address::from(leg(&outer)?.peer);
+    let how = if header.version == 1 { How::ProxyV1 { via } } else { How::ProxyV2 { via } };
+    go_on(outer, Way { user, how, via: None }, order)
+}
+
+/// Whose a connection is, and how that is known.
+pub(super) struct Way {
+    /// Where they are; port 0 if that is not known.
+    pub(super) user: SocketAddr,
+    /// Who says so.
+    pub(super) how: How,
+    /// The bastions that they came through.
+    pub(super) via: Option<Via>,
+}
+
+/// Leads it on to sshd.
+pub(super) fn go_on(outer: TcpStream, way: Way, order: &Order) -> Result<(), ConnectionError> {
+    let passage = Passage::from(way.user, order.login_port)?;
+    let (user, sshd) = (passage.user, passage.sshd);
+    let announcement = Announcement { outer: leg(&outer)?, user, sshd, how: way.how, via: way.via };
+    let (announced, answer) = Announced::tell(announcement, &order.runtime_dir);
     if let Some(Answer::Stay(why)) = answer {
         return Err(ConnectionError::Refused(why));
     }
-    let (user, sshd) = (passage.user, passage.sshd);
     let inner = passage.open().map_err(|source| ConnectionError::Passage { user, sshd, source })?;
     capabilities::give_up()?;
     outer.set_nonblocking(true)?;
@@ -95,7 +124,7 @@ pub fn serve(outer: TcpStream, order: &Order) -> Result<(), ConnectionError> {
     // What is typed goes out at once, on both legs, as sshd and ssh would have it.
     outer.set_nodelay(true)?;
     inner.set_tcp_nodelay(true)?;
-    // A balancer that is gone without a word is noticed here, since sshd asks nobody but the relay whether it is there.
+    // Who is gone without a word is noticed here, since sshd asks nobody but the relay whether it is there.
     SockRef::from(&outer).set_tcp_keepalive(&KEEPALIVE)?;
     announced.tell_others()?;
     match splice::carry(&outer, &inner, &PATIENCE) {
@@ -110,11 +139,9 @@ fn may_be_client(address: IpAddr) -> bool {
     !address.is_loopback() && !address.is_unspecified() && !address.is_multicast()
 }
 
-fn announcement(outer: &TcpStream, passage: &Passage, header: &ProxyHeader) -> io::Result<Announcement> {
+/// Both ends of an accepted connection, and its socket.
+pub(super) fn leg(outer: &TcpStream) -> io::Result<Leg> {
     let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
     let (local, peer) = (canonical(outer.local_addr()?), canonical(outer.peer_addr()?));
-    let via = Address::from(peer);
-    let how = if header.version == 1 { How::ProxyV1 { via } } else { How::ProxyV2 { via } };
-    let outer = Leg { local, peer, cookie: sockopt::socket_cookie(outer)? };
-    Ok(Announcement { outer, user: passage.user, sshd: passage.sshd, how })
+    Ok(Leg { local, peer, cookie: sockopt::socket_cookie(outer)? })
 }

@@ -1,10 +1,13 @@
 //! Accepts what trusted balancers connect, and gives each connection a process.
 
-use super::announcement::{GROUP, SOCKET};
+use super::call::{GROUP, SOCKET};
+use super::offer;
 use crate::config::{self, ConfigError, RelayPort};
+use crate::seldom::{Seldom, also};
 use pinning::Address;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -12,20 +15,16 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::Command;
-use tokio::sync::Semaphore;
+use tokio::process::{Child, Command};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-/// Connections at once, of all relay ports, each of which has its share of them; more wait in the kernel's queue.
+/// Connections at once, of all relay ports and of trusted relays, each of which has its share of them; more wait in the kernel's queue.
 const AT_ONCE: usize = 8192;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
-/// How often something is told that others bring about, such as that somebody connects who is no trusted balancer: so many
-/// lines at most, in so long a time.
-const TELL_MOST: u32 = 10;
-const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Why the relay does not run.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +33,7 @@ pub enum RelayError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// There is nothing to do.
-    #[error("no [[relay_port]] in the configuration: there is nothing to relay")]
+    #[error("neither [[relay_port]] nor [[trusted_relay]] in the configuration: there is nothing to relay")]
     NoPort,
     /// The port is taken, or may not be listened on.
     #[error("cannot listen on port {port}: {source}")]
@@ -61,17 +60,25 @@ struct Start {
 /// It cannot listen, or no more.
 pub async fn run(config_path: &Path) -> Result<(), RelayError> {
     let config = config::load_relay(config_path)?;
-    if config.relay_ports.is_empty() {
+    if config.relay_ports.is_empty() && !config.trusts_relays {
         return Err(RelayError::NoPort);
     }
     let start = Start { program: std::env::current_exe()?, runtime_dir: config.runtime_dir };
     let start = Arc::new(start);
-    let share = AT_ONCE / config.relay_ports.len();
+    let share = AT_ONCE / (config.relay_ports.len() + usize::from(config.trusts_relays));
     look_for_agent(&start.runtime_dir);
     let mut ports = JoinSet::new();
     for port in config.relay_ports {
         let listener = listen(port.port).map_err(|source| RelayError::Listen { port: port.port, source })?;
-        ports.spawn(accept(listener, port, share, Arc::clone(&start)));
+        ports.spawn(accept(listener, Door::Balancers(port), share, Arc::clone(&start)));
+    }
+    if config.trusts_relays {
+        let listeners = offer::listen()?;
+        let share = share / listeners.len().max(1);
+        for listener in listeners {
+            offer::to_agents(listener.try_clone()?, start.runtime_dir.clone())?;
+            ports.spawn(accept(TcpListener::from_std(listener)?, Door::Relays, share, Arc::clone(&start)));
+        }
     }
     // Who has started it may wait for that.
     let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -114,46 +121,71 @@ fn socket(family: Domain) -> io::Result<Socket> {
     Socket::new(family, Type::STREAM.nonblocking(), Some(Protocol::TCP))
 }
 
-async fn accept(listener: TcpListener, port: RelayPort, share: usize, start: Arc<Start>) {
+/// Where connections come in, and of whom.
+enum Door {
+    /// Of balancers, at a port of theirs.
+    Balancers(RelayPort),
+    /// Of trusted relays, which the kernel leads here from sshd's ports.
+    Relays,
+}
+
+impl Door {
+    /// Why somebody may not come in, if they may not.
+    fn refusal(&self, stream: &TcpStream, peer: SocketAddr) -> Option<&'static str> {
+        match self {
+            Self::Balancers(port) => (!port.trusts(Address::from(peer))).then_some("not in trusted_proxies"),
+            // Whom the kernel program has led here has connected to somewhere else; others have found the listener itself.
+            Self::Relays => {
+                let led = stream.local_addr().is_ok_and(|local| !local.ip().to_canonical().is_loopback());
+                (!led).then_some("not led here by the kernel")
+            }
+        }
+    }
+
+    /// How the process of a connection is to serve it.
+    fn arguments(&self, stream: &TcpStream) -> io::Result<Vec<String>> {
+        let order = |port: u16| vec!["--login-port".to_owned(), port.to_string()];
+        Ok(match self {
+            Self::Balancers(port) => order(port.login_port),
+            Self::Relays => [order(stream.local_addr()?.port()), vec!["--steered".to_owned()]].concat(),
+        })
+    }
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Balancers(port) => write!(out, "port {}", port.port),
+            Self::Relays => out.write_str("trusted relays"),
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, door: Door, share: usize, start: Arc<Start>) {
     let slots = Arc::new(Semaphore::new(share));
     let (mut others, mut full, mut failed) = (Seldom::default(), Seldom::default(), Seldom::default());
     let closed = Arc::new(Mutex::new(Seldom::default()));
-    let number = port.port;
     loop {
         if slots.available_permits() == 0 {
-            full.tell(|_| tracing::warn!("port {number}: {share} connections at once; others wait"));
+            full.tell(|_| tracing::warn!("{door}: {share} connections at once; others wait"));
         }
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 failed.tell(|more| {
-                    tracing::warn!("port {number}: a connection was not accepted: {error}{}", also(more));
+                    tracing::warn!("{door}: a connection was not accepted: {error}{}", also(more));
                 });
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        if !port.trusts(Address::from(peer)) {
-            others.tell(|more| {
-                tracing::warn!("port {number}: {peer} is closed: not in trusted_proxies{}", also(more));
-            });
+        if let Some(why) = door.refusal(&stream, peer) {
+            others.tell(|more| tracing::warn!("{door}: {peer} is closed: {why}{}", also(more)));
             continue;
         }
-        match begin(stream, &port, &start) {
-            Ok(process) => {
-                let closed = Arc::clone(&closed);
-                tokio::spawn(async move {
-                    let said =
-                        process.wait_with_output().await.map(|output| output.stderr).unwrap_or_default();
-                    drop(slot);
-                    if !said.is_empty() {
-                        let said = String::from_utf8_lossy(&said);
-                        let mut closed = closed.lock().unwrap_or_else(PoisonError::into_inner);
-                        closed.tell(|more| tracing::warn!("{}{}", said.trim(), also(more)));
-                    }
-                });
-            }
+        match begin(stream, &door, &start) {
+            Ok(process) => drop(tokio::spawn(follow(process, slot, Arc::clone(&closed)))),
             Err(error) => failed.tell(|more| {
                 tracing::warn!("{peer}: no process for its connection: {error}{}", also(more));
             }),
@@ -161,57 +193,23 @@ async fn accept(listener: TcpListener, port: RelayPort, share: usize, start: Arc
     }
 }
 
+/// Waits until the process of a connection ends, and tells why, if it has said so.
+async fn follow(process: Child, slot: OwnedSemaphorePermit, closed: Arc<Mutex<Seldom>>) {
+    let said = process.wait_with_output().await.map(|output| output.stderr).unwrap_or_default();
+    drop(slot);
+    if !said.is_empty() {
+        let said = String::from_utf8_lossy(&said);
+        let mut closed = closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.tell(|more| tracing::warn!("{}{}", said.trim(), also(more)));
+    }
+}
+
 /// Starts the process of a connection, which has it as its standard input.
-fn begin(stream: TcpStream, port: &RelayPort, start: &Start) -> io::Result<tokio::process::Child> {
+fn begin(stream: TcpStream, door: &Door, start: &Start) -> io::Result<Child> {
+    let arguments = door.arguments(&stream)?;
     let stream = stream.into_std()?;
     stream.set_nonblocking(false)?;
     let mut command = Command::new(&start.program);
-    command.arg("relay-connection").arg("--login-port").arg(port.login_port.to_string());
-    command.arg("--runtime-dir").arg(&start.runtime_dir);
+    command.arg("relay-connection").args(arguments).arg("--runtime-dir").arg(&start.runtime_dir);
     command.stdin(Stdio::from(OwnedFd::from(stream))).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()
-}
-
-/// What others bring about, and is therefore told only so often.
-#[derive(Default)]
-struct Seldom {
-    since: Option<Instant>,
-    told: u32,
-    untold: u64,
-}
-
-impl Seldom {
-    /// It has happened: tells it, with how often it was not told before, or does not.
-    fn tell(&mut self, tell: impl FnOnce(u64)) {
-        if self.since.is_none_or(|since| since.elapsed() >= TELL_EVERY) {
-            (self.since, self.told) = (Some(Instant::now()), 0);
-        }
-        if self.told < TELL_MOST {
-            self.told += 1;
-            tell(std::mem::take(&mut self.untold));
-        } else {
-            self.untold += 1;
-        }
-    }
-}
-
-/// The end of a line that stands for others.
-fn also(more: u64) -> String {
-    if more == 0 { String::new() } else { format!(" (and {more} others like it)") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_others_bring_about_is_told_so_often_and_the_rest_is_counted() {
-        let (mut seldom, mut lines) = (Seldom::default(), Vec::new());
-        for _ in 0..TELL_MOST + 5 {
-            seldom.tell(|more| lines.push(also(more)));
-        }
-        assert_eq!(lines, vec![String::new(); TELL_MOST as usize]);
-        seldom.since = Instant::now().checked_sub(TELL_EVERY);
-        seldom.tell(|more| lines.push(also(more)));
-        assert_eq!(lines.last().unwrap(), " (and 5 others like it)");
-    }
 }

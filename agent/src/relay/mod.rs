@@ -2,14 +2,18 @@
 //! sources. A program of its own beside the agent, with a process for each connection, so that restarting either of them
 //! breaks none.
 
+mod agent;
 mod announcement;
+mod call;
 mod capabilities;
 mod connection;
 mod header;
 mod listener;
+mod offer;
 mod passage;
 mod splice;
+mod steered;
 
-pub use announcement::{Announcement, Answer, GROUP, SOCKET};
-pub use connection::{Order, serve};
+pub use call::{Announcement, Answer, Call, GROUP, Leg, SOCKET, User, Via};
+pub use connection::{ConnectionError, Order, serve};
 pub use listener::{RelayError, run};

@@ -9,6 +9,7 @@ use crate::datapath::Tables;
 use cotter_hook::connection::{Ended, destroy_flow};
 use cotter_hook::process::Pid;
 use pinning::{Lock, LockSubject, Mode};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 /// How often ending a cut session's socket and processes is tried; its packets are dropped in any case.
@@ -42,6 +43,20 @@ impl Sessions {
             uncut.map(|live| live.record.id).collect()
         };
         self.cut_all(&found, cause, Words::Said).into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Cuts the session that came by this connection, the bastion's end of it and this node's, in this session there.
+    pub(crate) fn cut_relayed(&self, peer: SocketAddr, local: SocketAddr, there: &str) {
+        let found: Vec<SessionId> = {
+            let state = self.state();
+            let came = |live: &&Live| {
+                live.outer.is_some_and(|outer| (outer.peer, outer.local) == (peer, local))
+                    && live.record.via.as_ref().is_some_and(|via| via.session == there)
+            };
+            let uncut = state.live.values().filter(|live| live.cut.is_none()).filter(came);
+            uncut.map(|live| live.record.id).collect()
+        };
+        self.cut_all(&found, CutCause::Relay, Words::Said);
     }
 
     /// The packets of all of them are stopped before the first socket or terminal is touched.

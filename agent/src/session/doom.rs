@@ -7,7 +7,8 @@ use agent_ebpf::{Session, SessionState};
 /// The note's bit for sessions that are to end, whatever the mode has become since.
 const DOOMED: u8 = 0x80;
 
-const CAUSES: [CutCause; 4] = [CutCause::Lock, CutCause::Expired, CutCause::Command, CutCause::NewAddress];
+const CAUSES: [CutCause; 5] =
+    [CutCause::Lock, CutCause::Expired, CutCause::Command, CutCause::NewAddress, CutCause::Relay];
 
 /// A cause's number in notes; 0 is none. A new one goes into `CAUSES` too.
 const fn number(cause: CutCause) -> u8 {
@@ -16,6 +17,7 @@ const fn number(cause: CutCause) -> u8 {
         CutCause::Expired => 2,
         CutCause::Command => 3,
         CutCause::NewAddress => 4,
+        CutCause::Relay => 5,
     }
 }
 

@@ -137,6 +137,12 @@ impl Sessions {
         self.state().live.len()
     }
 
+    /// What is known of a session that lives and is not cut.
+    #[must_use]
+    pub fn record(&self, id: SessionId) -> Option<Record> {
+        self.state().live.get(&id).filter(|live| live.cut.is_none()).map(|live| live.record.clone())
+    }
+
     /// How many there are by how their users' addresses were observed, in a word such as `direct`.
     #[must_use]
     pub fn by_observation(&self) -> BTreeMap<String, u64> {

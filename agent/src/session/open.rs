@@ -5,6 +5,7 @@ use crate::audit::{Subject, What};
 use crate::clock;
 use crate::connections::Connection;
 use crate::datapath::{Error, Tables};
+use crate::relay::Via;
 use agent_ebpf::{Flow, FlowKey, Gates, HeldEndpoints, Leg, Network, Session};
 use ipnet::IpNet;
 use pinning::{Mode, OnNewAddress, PinEndpoints, Pins};
@@ -33,6 +34,8 @@ pub struct Opening {
     pub connection: Connection,
     /// The balancer's, where it is relayed.
     pub outer: Option<Connection>,
+    /// The bastions that its user came through.
+    pub via: Option<Via>,
     /// The sshd process that serves it.
     pub monitor: u32,
     /// From then on nobody waits for the session any more.
@@ -150,6 +153,7 @@ fn record(id: SessionId, opening: &Opening, cgroup: Option<String>) -> Record {
         monitor: opening.monitor,
         cgroup,
         at: None,
+        via: opening.via.clone(),
         pinned_at: None,
     }
 }

@@ -1,6 +1,7 @@
 //! What is known of a session besides what the kernel judges by; kept in the `DETAILS` map.
 
 use crate::audit::Subject;
+use crate::relay::Via;
 use pinning::{Mode, OnNewAddress, PinEndpoints};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -109,6 +110,9 @@ pub struct Record {
     /// Where the login came from whose pins it has followed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<IpAddr>,
+    /// The bastions that it came through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
     /// When the login was opened whose pins it has followed to, Unix seconds; absent: it has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned_at: Option<u64>,

@@ -124,6 +124,7 @@ fn nameless(id: SessionId, connection: Option<Connection>) -> Record {
         monitor: 0,
         cgroup: None,
         at: None,
+        via: None,
         pinned_at: None,
     }
 }

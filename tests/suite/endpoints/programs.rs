@@ -30,7 +30,7 @@ fn programs_that_somebody_has_taken_away_are_put_back_and_tried_again_until_that
     let mark = agent.mark()?;
     let links = root.run("sh", &["-c", LINKS])?;
     let links: Vec<&str> = links.lines().collect();
-    assert_eq!(links.len(), 12, "{links:?}");
+    assert_eq!(links.len(), 13, "{links:?}");
     agent.behind_its_back(|| root.run("rm", &links))?;
     told(mark, "endpoints_lost")?;
     told(mark, "endpoints_held")?;

@@ -1,5 +1,6 @@
 //! The kernel programs: XDP and TC judge packets at devices, a tracepoint removes the flows of closed sockets, and those
-//! that hang on the sessions' cgroups (`endpoints`) know and judge what sessions open themselves.
+//! that hang on the sessions' cgroups (`endpoints`) know and judge what sessions open themselves; those of bastions and of what is
+//! behind them are in `bastion`.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -9,6 +10,7 @@
     )
 )]
 
+mod bastion;
 mod endpoints;
 mod frame;
 mod maps;

@@ -2,12 +2,13 @@
 #![expect(unsafe_code, reason = "map lookups return references into kernel memory")]
 
 use agent_ebpf::{
-    Address, Asked, Budget, DEVICES, Drops, Endpoint, Event, Flow, FlowKey, GatedPort, Gates, Grant, Home,
-    Nanoseconds, Node, Penalty, Port, PortClass, Ports, PrefilterBits, Reason, Session, SessionId,
-    SocketCookie, Tables, Tag, Violated,
+    Address, Asked, Budget, DEVICES, Departure, Drops, Endpoint, Event, Flow, FlowKey, GatedPort, Gates,
+    Grant, Home, Nanoseconds, Node, Penalty, Port, PortClass, Ports, PrefilterBits, RELAY_LISTENERS, Reason,
+    Session, SessionId, SocketCookie, Tables, Tag, Violated,
 };
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
-use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SockMap};
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_map;
 
@@ -81,6 +82,18 @@ pub(crate) static EVENTS: RingBuf<Event, { 1 << 18 }> = RingBuf::new();
 #[btf_map]
 pub(crate) static EVENT_TOKENS: PerCpuArray<u64, 1> = PerCpuArray::new();
 
+/// The nodes to which the agent may vouch for who connects from here.
+#[btf_map]
+pub(crate) static VOUCHED: LpmTrie<Address, u8, 1024> = LpmTrie::new();
+#[btf_map]
+pub(crate) static DEPARTURES: RingBuf<Departure, { 1 << 18 }> = RingBuf::new();
+/// Where the connections of trusted relays come from.
+#[btf_map]
+pub(crate) static TRUSTED_RELAYS: LpmTrie<Address, u8, 4096> = LpmTrie::new();
+/// The listeners of this node's relay, one for each family.
+#[btf_map]
+pub(crate) static RELAY: SockMap<{ RELAY_LISTENERS as usize }> = SockMap::new();
+
 /// The maps of this node.
 pub(crate) struct Maps;
 
@@ -96,6 +109,18 @@ impl Maps {
     #[inline(always)]
     pub(crate) fn is_network(&self, cookie: u64) -> bool {
         self.node().is_some_and(|node| node.is_network(cookie))
+    }
+
+    /// Whether the agent may vouch to that address for who connects there.
+    #[inline(always)]
+    pub(crate) fn is_vouched_to(&self, address: Address) -> bool {
+        is_in(&VOUCHED, address)
+    }
+
+    /// Whether a trusted relay connects from that address.
+    #[inline(always)]
+    pub(crate) fn is_trusted_relay(&self, address: Address) -> bool {
+        is_in(&TRUSTED_RELAYS, address)
     }
 
     /// Lists an endpoint. If there is no room, its packets are judged at the socket all the same.
@@ -204,4 +229,18 @@ fn set_bits(word: *mut u64, bits: u64) {
     };
     #[cfg(not(target_arch = "bpf"))]
     let _ = (word, bits);
+}
+
+/// A trie's key whose address lies aligned behind the prefix length: the stack must be accessed so.
+#[repr(C, align(8))]
+struct AlignedKey {
+    _padding: u32,
+    key: Key<Address>,
+}
+
+/// Whether an address lies in one of a trie's networks.
+#[inline(always)]
+pub(crate) fn is_in<const N: usize>(networks: &LpmTrie<Address, u8, N>, address: Address) -> bool {
+    let whole = AlignedKey { _padding: 0, key: Key::new(128, address) };
+    networks.get(&whole.key).is_some()
 }

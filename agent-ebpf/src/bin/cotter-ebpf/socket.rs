@@ -10,15 +10,15 @@ use core::ptr;
 use agent_ebpf::{Address, Port, Protocol, SocketCookie, Tag};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{
-    BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE, bpf_map_type, bpf_sock, bpf_sock_addr,
-    bpf_sock_ops,
+    BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE, bpf_map_type, bpf_sk_lookup, bpf_sock,
+    bpf_sock_addr, bpf_sock_ops,
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_current_ancestor_cgroup_id, bpf_get_netns_cookie, bpf_get_socket_cookie,
     bpf_sk_ancestor_cgroup_id, bpf_sk_storage_delete, bpf_sk_storage_get,
 };
 use aya_ebpf::macros::btf_map;
-use aya_ebpf::programs::{SkBuffContext, SockAddrContext, SockContext, SockOpsContext};
+use aya_ebpf::programs::{SkBuffContext, SkLookupContext, SockAddrContext, SockContext, SockOpsContext};
 
 /// `AF_INET` of `linux/socket.h`.
 const AF_INET: u32 = 2;
@@ -255,6 +255,29 @@ pub(crate) fn listens_at(context: &SockOpsContext) -> (Address, Port) {
     let (family, port) = (field!(ops, family), field!(ops, local_port));
     let (ip4, ip6) = (field!(ops, local_ip4), field!(ops, local_ip6));
     (address(family, ip4, ip6), Port::new(port as u16))
+}
+
+/// Both ends of a socket of TCP: its own, and the other.
+#[inline(always)]
+pub(crate) fn ends(context: &SockOpsContext) -> ((Address, Port), (Address, Port)) {
+    let ops: *mut bpf_sock_ops = context.ops;
+    let (family, port) = (field!(ops, family), field!(ops, remote_port));
+    let (ip4, ip6) = (field!(ops, remote_ip4), field!(ops, remote_ip6));
+    // In network order, in the upper half of what a word is in memory.
+    (listens_at(context), (address(family, ip4, ip6), Port::new(u32::from_be(port) as u16)))
+}
+
+/// Who connects, and to where, where a socket of TCP is looked for.
+#[inline(always)]
+pub(crate) fn tcp_lookup(context: &SkLookupContext) -> Option<(Address, (Address, Port))> {
+    let lookup: *mut bpf_sk_lookup = context.lookup;
+    if field!(lookup, protocol) != IPPROTO_TCP {
+        return None;
+    }
+    let (family, port) = (field!(lookup, family), field!(lookup, local_port));
+    let remote = address(family, field!(lookup, remote_ip4), field!(lookup, remote_ip6));
+    let local = address(family, field!(lookup, local_ip4), field!(lookup, local_ip6));
+    Some((remote, (local, Port::new(port as u16))))
 }
 
 /// Whom the socket that a packet has come to is connected to.

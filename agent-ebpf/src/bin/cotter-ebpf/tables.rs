@@ -5,24 +5,16 @@ use agent_ebpf::{
     Address, Asked, Flow, FlowKey, GatedPort, Gates, Grant, Home, Nanoseconds, Node, Penalty, Port,
     PortClass, PrefilterBits, Session, SessionId, SocketCookie, Standing, Tables, is_granted,
 };
-use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 
 use crate::maps::{
     ASKED, ENDPOINTS, FLOWS, GATES, GRANTS, HOME, KNOCKERS, KNOCKERS_BOUND, LOCAL, Maps, NEVER_DROP, NODE,
-    OBSERVED, PENALTIES, PORTS, PREFILTER, SESSIONS, SOCKETS, USES, VIOLATIONS,
+    OBSERVED, PENALTIES, PORTS, PREFILTER, SESSIONS, SOCKETS, USES, VIOLATIONS, is_in,
 };
 
 /// Drawn by lot when the programs are loaded.
 #[unsafe(no_mangle)]
 static KNOCK_SALT: u64 = 0;
-
-/// A trie's key whose address lies aligned behind the prefix length: the stack must be accessed so.
-#[repr(C, align(8))]
-struct AlignedKey {
-    _padding: u32,
-    key: Key<Address>,
-}
 
 impl Tables for Maps {
     #[inline(always)]
@@ -182,6 +174,5 @@ fn is_own(first: u64, second: u64) -> bool {
 #[cold]
 #[inline(never)]
 fn is_spared(first: u64, second: u64) -> bool {
-    let whole = AlignedKey { _padding: 0, key: Key::new(128, Address::from_words([first, second])) };
-    NEVER_DROP.get(&whole.key).is_some()
+    is_in(&NEVER_DROP, Address::from_words([first, second]))
 }
